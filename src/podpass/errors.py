@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error that podpass raises on purpose.
+
+The tree::
+
+    PodpassError
+      ConfigError            the operator's input is wrong; never retryable
+      TokenError             a subject token is refused
+        MalformedTokenError, UnsupportedAlgorithmError, UnknownKeyError, BadSignatureError,
+        WrongIssuerError, WrongAudienceError, TokenExpiredError, TokenNotYetValidError
+      KeySetError            a JWKS cannot be used
+      CredentialError        a credential cannot be had
+        SourceUnavailableError, ExchangeRefusedError, ImpersonationRefusedError
+      PlanError              a change is not made, or not wholly
+        UnsafePlanError, DriftSincePlanError, PartlyAppliedError
+      NeighbourError         network and protocol; retryable
+        UnreachableError, UnexpectedAnswerError, RefusedError
+
+An error says what happened, why, and what to do next, one sentence or more each, built where it is raised. Shells decide the rest:
+`cli` the exit code, `serve.problem` the HTTP status. No message ever holds a token, a key or an `Authorization` header.
+"""
+
+from typing import ClassVar
+
+
+class PodpassError(Exception):
+    """Say what happened, why, and what to do next, under a code that people can search for.
+
+    Args:
+        what: What happened, as one sentence that names the thing.
+        why: The reason, with the value that was got and the value that was wanted. May be empty.
+        next_step: What the reader can do about it. May be empty.
+        code: A finer code than the class's own, below the same prefix (`config.subject-too-long`).
+    """
+
+    code: ClassVar[str] = "podpass"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, what: str, why: str = "", next_step: str = "", *, code: str | None = None) -> None:
+        self.what = what
+        self.why = why
+        self.next_step = next_step
+        self.full_code = code or type(self).code
+        super().__init__(what, why, next_step)
+
+    def __str__(self) -> str:
+        return " ".join(sentence for sentence in (self.what, self.why, self.next_step) if sentence)
+
+
+class ConfigError(PodpassError):
+    """The operator's input is wrong: a file, a flag, an environment variable."""
+
+    code = "config"
+
+
+class TokenError(PodpassError):
+    """A token is refused."""
+
+    code = "token"
+
+
+class MalformedTokenError(TokenError):
+    """Not a token of the strict form that podpass reads."""
+
+    code = "token.malformed"
+
+
+class UnsupportedAlgorithmError(TokenError):
+    """The token names an algorithm that its key does not have, or that nobody allowed."""
+
+    code = "token.unsupported-algorithm"
+
+
+class UnknownKeyError(TokenError):
+    """No known key of the issuer has the token's key id."""
+
+    code = "token.unknown-key"
+
+
+class BadSignatureError(TokenError):
+    """The signature does not belong to this header and payload under this key."""
+
+    code = "token.bad-signature"
+
+
+class WrongIssuerError(TokenError):
+    """The token comes from another issuer than the configured one."""
+
+    code = "token.wrong-issuer"
+
+
+class WrongAudienceError(TokenError):
+    """The token is meant for somebody else."""
+
+    code = "token.wrong-audience"
+
+
+class TokenExpiredError(TokenError):
+    """The token's time is over."""
+
+    code = "token.expired"
+
+
+class TokenNotYetValidError(TokenError):
+    """The token's time has not begun."""
+
+    code = "token.not-yet-valid"
+
+
+class KeySetError(PodpassError):
+    """A JWKS cannot be used: not JSON, too large, or without one usable key."""
+
+    code = "keys.unusable"
+
+
+class CredentialError(PodpassError):
+    """A credential cannot be had."""
+
+    code = "credential"
+
+
+class SourceUnavailableError(CredentialError):
+    """The place where a subject token or the operator's credential is read from has none."""
+
+    code = "credential.source-unavailable"
+
+
+class ExchangeRefusedError(CredentialError):
+    """The security token service refused the subject token."""
+
+    code = "credential.exchange-refused"
+
+
+class ImpersonationRefusedError(CredentialError):
+    """IAM Credentials refused to issue a token for the service account."""
+
+    code = "credential.impersonation-refused"
+
+
+class PlanError(PodpassError):
+    """A change is not made, or not wholly."""
+
+    code = "plan"
+
+
+class UnsafePlanError(PlanError):
+    """The plan would take something away that nobody allowed it to."""
+
+    code = "plan.unsafe"
+
+
+class DriftSincePlanError(PlanError):
+    """The world has changed since the plan was made."""
+
+    code = "plan.drift-since-plan"
+
+
+class PartlyAppliedError(PlanError):
+    """Some changes were made, then one could not be; running apply again continues."""
+
+    code = "plan.partly-applied"
+
+
+class NeighbourError(PodpassError):
+    """Another system could not be reached or did not answer as agreed."""
+
+    code = "neighbour"
+    retryable = True
+
+
+class UnreachableError(NeighbourError):
+    """No answer: name, connection, TLS or deadline."""
+
+    code = "neighbour.unreachable"
+
+
+class UnexpectedAnswerError(NeighbourError):
+    """An answer outside the protocol."""
+
+    code = "neighbour.unexpected-answer"
+
+
+class RefusedError(NeighbourError):
+    """The other system understood the request and refused it; asking again changes nothing."""
+
+    code = "neighbour.refused"
+    retryable = False

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The audience that a verifier demands or a client asks for."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from podpass.errors import ConfigError
+
+# Google: an allowed audience has at most 256 characters (IAM v1, WorkloadIdentityPoolProvider.Oidc.allowedAudiences).
+_LIMIT_CHARS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """One `aud` value, compared byte for byte."""
+
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Refuse an empty audience, white space, and more than 256 characters.
+
+        Raises:
+            ConfigError: One of these.
+        """
+        if not text or any(character.isspace() for character in text) or len(text) > _LIMIT_CHARS:
+            raise ConfigError(
+                f"{text[:80]!r} cannot be an audience.",
+                f"An audience has 1 to {_LIMIT_CHARS} characters and no white space; this one has {len(text)}.",
+                "Name the service that the token is for, such as its URL.",
+                code="config.audience",
+            )
+        return cls(text)
+
+    def __str__(self) -> str:
+        return self.value

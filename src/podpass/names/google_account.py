@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Google service account, by its email."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from podpass.errors import ConfigError
+
+# Google (IAM v1 reference): the account id has 6 to 30 characters.
+_ACCOUNT_ID = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])")
+_SUFFIX = ".iam.gserviceaccount.com"
+_EMAIL = re.compile(r"[a-z0-9][-a-z0-9.]{0,62}@[a-z0-9][-a-z0-9.]{1,200}\.gserviceaccount\.com")
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleServiceAccount:
+    """A service account's email; `project` is None for those of Google's own domains (`…@developer.gserviceaccount.com`)."""
+
+    email: str
+
+    @classmethod
+    def parse(cls, text: str, *, project: str | None = None) -> Self:
+        """Read an email, or with `project` (an id) also a bare account id.
+
+        Raises:
+            ConfigError: Neither an account id of 6 to 30 characters nor a service account's email.
+        """
+        if "@" in text:
+            if not _EMAIL.fullmatch(text):
+                raise ConfigError(
+                    f"{text!r} is not the email of a Google service account.",
+                    "Such an email ends in .gserviceaccount.com.",
+                    f"Write ID@PROJECT{_SUFFIX}.",
+                    code="config.google-service-account",
+                )
+            return cls(text)
+        if project is None or not _ACCOUNT_ID.fullmatch(text):
+            raise ConfigError(
+                f"{text!r} cannot be the id of a Google service account.",
+                f"An id has 6 to 30 of a-z, 0-9 and '-', begins with a letter, does not end in '-'; this one has {len(text)} characters.",
+                f"Choose another id, or write the full email of an existing account: ID@PROJECT{_SUFFIX}.",
+                code="config.google-service-account",
+            )
+        return cls(f"{text}@{project}{_SUFFIX}")
+
+    @property
+    def account_id(self) -> str:
+        """The part before the @."""
+        return self.email.partition("@")[0]
+
+    @property
+    def project(self) -> str | None:
+        """The id of the project that owns it."""
+        domain = self.email.partition("@")[2]
+        return domain.removesuffix(_SUFFIX) if domain.endswith(_SUFFIX) else None
+
+    @property
+    def member(self) -> str:
+        """Its form as a member of an IAM policy."""
+        return f"serviceAccount:{self.email}"
+
+    def __str__(self) -> str:
+        return self.email

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A value that must not be seen by accident."""
+
+from typing import Generic, NoReturn, TypeVar, final
+
+T = TypeVar("T", str, bytes)
+
+
+@final
+class Secret(Generic[T]):
+    """Hold a token or key so that printing, logging or formatting shows its kind and length only."""
+
+    __slots__ = ("_kind", "_value")
+
+    def __init__(self, value: T, kind: str) -> None:
+        self._value = value
+        self._kind = kind
+
+    def reveal(self) -> T:
+        """Return the value itself; each call site is a place to review."""
+        return self._value
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __repr__(self) -> str:
+        return f"<{self._kind}, {len(self._value)} {'bytes' if isinstance(self._value, bytes) else 'characters'}>"
+
+    __str__ = __repr__
+
+    def __format__(self, format_spec: str) -> str:
+        return format(repr(self), format_spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        message = "a Secret is not pickled: reveal it where it is needed"
+        raise TypeError(message)

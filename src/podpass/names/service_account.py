@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Kubernetes service account, as the subject of its tokens spells it."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from podpass.errors import ConfigError
+
+# Kubernetes: a namespace is a DNS label (63), a service account's name a DNS subdomain (253).
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_SUBDOMAIN_LIMIT_CHARS = 253
+_PREFIX = "system:serviceaccount:"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ServiceAccountRef:
+    """One Kubernetes service account of one cluster; which cluster, the issuer says."""
+
+    namespace: str
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _LABEL.fullmatch(self.namespace):
+            raise ConfigError(
+                f"{self.namespace!r} is not a Kubernetes namespace.",
+                "A namespace has 1 to 63 of a-z, 0-9 and '-', and begins and ends with a letter or digit.",
+                "Write the service account as NAMESPACE/NAME.",
+                code="config.service-account",
+            )
+        if not _SUBDOMAIN.fullmatch(self.name) or len(self.name) > _SUBDOMAIN_LIMIT_CHARS:
+            raise ConfigError(
+                f"{self.name!r} is not the name of a Kubernetes service account.",
+                "A name has 1 to 253 of a-z, 0-9, '-' and '.', and begins and ends with a letter or digit.",
+                "Write the service account as NAMESPACE/NAME.",
+                code="config.service-account",
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `NAMESPACE/NAME` or `system:serviceaccount:NAMESPACE:NAME`.
+
+        Raises:
+            ConfigError: Neither form, or a part that Kubernetes would refuse.
+        """
+        body, separator = (text.removeprefix(_PREFIX), ":") if text.startswith(_PREFIX) else (text, "/")
+        namespace, found, name = body.partition(separator)
+        if not found:
+            raise ConfigError(
+                f"{text!r} does not name a Kubernetes service account.",
+                "It has no namespace.",
+                f"Write it as NAMESPACE/NAME, for instance default/{text or 'my-account'}.",
+                code="config.service-account",
+            )
+        return cls(namespace, name)
+
+    @property
+    def subject(self) -> str:
+        """The `sub` claim of its tokens: `system:serviceaccount:NAMESPACE:NAME`."""
+        return f"{_PREFIX}{self.namespace}:{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
