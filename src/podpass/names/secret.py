@@ -13,7 +13,7 @@ class Secret(Generic[T]):
     __slots__ = ("_kind", "_value")
 
     def __init__(self, value: T, kind: str) -> None:
-        self._value = value
+        self._value: T = value
         self._kind = kind
 
     def reveal(self) -> T:
