@@ -10,11 +10,12 @@ T = TypeVar("T", str, bytes)
 class Secret(Generic[T]):
     """Hold a token or key so that printing, logging or formatting shows its kind and length only."""
 
-    __slots__ = ("_kind", "_value")
+    __slots__ = ("_kind", "_unit", "_value")
 
     def __init__(self, value: T, kind: str) -> None:
         self._value: T = value
         self._kind = kind
+        self._unit = "bytes" if type(value) is bytes else "characters"
 
     def reveal(self) -> T:
         """Return the value itself; each call site is a place to review."""
@@ -24,7 +25,7 @@ class Secret(Generic[T]):
         return len(self._value)
 
     def __repr__(self) -> str:
-        return f"<{self._kind}, {len(self._value)} {'bytes' if isinstance(self._value, bytes) else 'characters'}>"
+        return f"<{self._kind}, {len(self._value)} {self._unit}>"
 
     __str__ = __repr__
 
@@ -32,7 +33,7 @@ class Secret(Generic[T]):
         return format(repr(self), format_spec)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
+        return isinstance(other, Secret) and bool(self._value == other._value)
 
     def __hash__(self) -> int:
         return hash(self._value)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `podpass` command itself: finds a command's file by its name, and turns errors into sentences and exit codes."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from podpass import __version__
+from podpass.cli.failure import exit_code, show
+from podpass.cli.logs import set_up_logging
+from podpass.errors import PodpassError
+
+# name -> (module below podpass.cli, one line for --help); the help text must not cost an import of every command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Write podpass.yaml from the current kubeconfig and project."),
+    "plan": ("plan", "Show what apply would change."),
+    "apply": ("apply", "Make Google trust the cluster as the file declares."),
+    "doctor": ("doctor", "Walk the chain with a real token and name the broken link."),
+    "destroy": ("destroy", "Take away what apply made, and nothing else."),
+    "export": ("export", "Print the plan as a script, manifests or issuer documents."),
+    "token": ("token", "Get, inspect or explain a token."),
+    "demo": ("demo", "Walk the articles in the sandbox."),
+    "sandbox": ("sandbox", "Run Google and Kubernetes on this machine."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands in the order in which a person meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"podpass.cli.{COMMANDS[cmd_name][0]}").command
+        if not isinstance(command, click.Command):  # pragma: no cover - a programming error, seen by the first test
+            raise TypeError(cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.option("--verbose", "-v", is_flag=True, help="Log what is done, on stderr.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of log lines.")
+@click.option("--no-color", is_flag=True, help="Print without colour; so does the variable NO_COLOR.")
+@click.version_option(__version__, prog_name="podpass")
+def podpass(*, verbose: bool, log_format: str, no_color: bool) -> None:
+    """Give every Kubernetes workload a passport.
+
+    Federates a cluster with Google Cloud, proves that it works, takes it back; and rehearses all of it on this machine.
+    """
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+    set_up_logging(logging.DEBUG if verbose else logging.WARNING, as_json=log_format == "json")
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run `podpass` and leave the process with its exit code."""
+    try:
+        code = podpass.main(args=list(args) if args is not None else None, prog_name="podpass", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        code = 1
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except PodpassError as error:
+        show(error)
+        code = exit_code(error)
+    except BrokenPipeError:  # the reader of our output has gone: `podpass plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
