@@ -15,7 +15,7 @@ class Secret(Generic[T]):
     def __init__(self, value: T, kind: str) -> None:
         self._value: T = value
         self._kind = kind
-        self._unit = "bytes" if type(value) is bytes else "characters"
+        self._unit = {"bytes": "bytes", "str": "characters"}[type(value).__name__]
 
     def reveal(self) -> T:
         """Return the value itself; each call site is a place to review."""
