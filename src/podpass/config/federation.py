@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a federation file says, as frozen values; `load` reads one.
+
+Defaults are filled in, except where the default depends on the cluster or on Google: those are None, and say so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Final, Literal
+
+from podpass.names import GoogleServiceAccount, Issuer, ServiceAccountRef
+
+API_VERSION: Final = "podpass.dev/v1alpha1"
+KIND: Final = "Federation"
+
+Distribution = Literal["auto", "talos", "kubeadm", "k3s", "rke2", "k0s", "minikube", "microk8s", "kind", "eks", "aks", "gke", "other"]
+Keys = Literal["inline", "bucket", "discovery"]
+
+DEFAULT_MAPPING: Final[Mapping[str, str]] = {"google.subject": "assertion.sub"}
+DEFAULT_TOKEN_EXPIRATION: Final = timedelta(hours=1)
+DEFAULT_CREDENTIALS_KEY: Final = "config"
+DEFAULT_TOKEN_PATH: Final = "/var/run/secrets/tokens/gcp-ksa/token"  # noqa: S105 - a path
+
+
+class Generated(Enum):
+    """Stands for the attribute condition that podpass writes from the workloads."""
+
+    GENERATED = "generated"
+
+
+GENERATED: Final = Generated.GENERATED
+
+
+@dataclass(frozen=True, slots=True)
+class TalosSettings:
+    """How to reach a Talos cluster's machines."""
+
+    talosconfig: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Which cluster, and how to reach it.
+
+    Attributes:
+        kubeconfig: Absolute path; None means Kubernetes' own rules (KUBECONFIG, ~/.kube/config, in-cluster).
+        context: None means the kubeconfig's current context.
+        distribution: `auto` means found out from the cluster.
+        talos: None unless the file has it.
+    """
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+    distribution: Distribution = "auto"
+    talos: TalosSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSettings:
+    """The bucket that publishes the issuer's documents.
+
+    Attributes:
+        name: Its globally unique name.
+        location: None means Google's default (US).
+    """
+
+    name: str
+    location: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The issuer that this bucket publishes for: `https://storage.googleapis.com/NAME`."""
+        return f"https://storage.googleapis.com/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerSettings:
+    """Whose tokens Google shall trust, and where it finds the keys.
+
+    Attributes:
+        url: `keep` is the cluster's own issuer, whatever it is; else the issuer that the cluster has or is to move to.
+        keys: None means: by the cluster (`discovery` where the issuer is public and its keys are the provider's to rotate, else `inline`).
+        bucket: Present exactly when `keys` is `bucket`; `url` is then the bucket's.
+    """
+
+    url: Literal["keep"] | Issuer = "keep"
+    keys: Keys | None = None
+    bucket: BucketSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """The workload identity pool."""
+
+    id: str
+    display_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """The pool's provider."""
+
+    id: str
+    display_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleSettings:
+    """Google's side.
+
+    Attributes:
+        project: The project's id (not its number); pool and accounts live there.
+        pool: The pool.
+        provider: Its provider.
+        attribute_mapping: Google attribute to CEL expression; always holds `google.subject`.
+        attribute_condition: `GENERATED`, an expression, or None for no condition at all.
+    """
+
+    project: str
+    pool: PoolSettings
+    provider: ProviderSettings
+    attribute_mapping: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_MAPPING))
+    attribute_condition: Generated | str | None = GENERATED
+
+
+@dataclass(frozen=True, slots=True)
+class GrantCondition:
+    """A condition of an IAM binding, as Google has it."""
+
+    title: str
+    expression: str
+    description: str | None = None
+
+    def as_json(self) -> dict[str, str]:
+        """Return it as the member `condition` of a binding."""
+        texts = {"title": self.title, "description": self.description, "expression": self.expression}
+        return {name: text for name, text in texts.items() if text is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role on one resource: exactly one of `bucket` and `project` is there."""
+
+    role: str
+    bucket: str | None = None
+    project: str | None = None
+    condition: GrantCondition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """The projected subject token; 10 minutes to 24 hours."""
+
+    expiration: timedelta = DEFAULT_TOKEN_EXPIRATION
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsSettings:
+    """The config map with the credential configuration, in the workload's namespace.
+
+    Attributes:
+        config_map: Its name; no two workloads of one namespace share one.
+        key: The key that holds the file.
+        token_path: Where the container finds the subject token; goes into the file.
+    """
+
+    config_map: str
+    key: str = DEFAULT_CREDENTIALS_KEY
+    token_path: str = DEFAULT_TOKEN_PATH
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One Kubernetes service account and what it may do.
+
+    Attributes:
+        service_account: The Kubernetes account; no two workloads have the same.
+        google_service_account: The account it impersonates; None is direct access: roles then go to its own principal.
+        account_is_existing: The file names the account by its full email: podpass binds to it and never makes or deletes it.
+        member: `subject` (one principal), or an `attribute.NAME` of the mapping (a principal set).
+        roles: On `google.project`; may be empty, as may `grants`: others may grant.
+        grants: On other resources, or with a condition.
+        token: The projected token.
+        credentials: None: no config map is written.
+    """
+
+    service_account: ServiceAccountRef
+    google_service_account: GoogleServiceAccount | None = None
+    account_is_existing: bool = False
+    member: str = "subject"
+    roles: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    token: TokenSettings = field(default_factory=TokenSettings)
+    credentials: CredentialsSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where each value stands in the file, for messages of those who judge later.
+
+    Attributes:
+        path: The file.
+        positions: Line and column, both from 1, by path: `spec.workloads[0].serviceAccount`.
+    """
+
+    path: Path
+    positions: Mapping[str, tuple[int, int]] = field(default_factory=dict, repr=False)
+
+    def where(self, path: str) -> str:
+        """Return `FILE:LINE:COLUMN` of a value, or of the nearest value above it that is in the file."""
+        while path and path not in self.positions:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        line, column = self.positions.get(path, (1, 1))
+        return f"{self.path}:{line}:{column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """One federation file."""
+
+    name: str
+    google: GoogleSettings
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    issuer: IssuerSettings = field(default_factory=IssuerSettings)
+    workloads: tuple[Workload, ...] = ()
+    source: Source = field(default_factory=lambda: Source(Path("podpass.yaml")), compare=False)
+
+
+def load(path: Path) -> Federation:
+    """Read a federation file.
+
+    Paths inside it are relative to it. Nothing but this one file is opened.
+
+    Raises:
+        FederationFileError: Anything in it is wrong; holds every mistake.
+        ConfigError: The file cannot be read.
+    """
+    from podpass.config.reading import read_file  # noqa: PLC0415 - the reader builds these types
+
+    return read_file(path)
