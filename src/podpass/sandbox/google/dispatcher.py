@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Google does before and after any method: find it, know the caller, ask IAM, render refusals, keep a log.
+
+One call, step by step: (1) host, verb and path select a declared method, or 501 names what is missing; (2) the caller is authenticated;
+(3) the method names the resource; (4) the API must be enabled in its project; (5) the token's scopes must do; (6) IAM must grant the
+permission; (7) the handler answers. A handler is reached through these steps only.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from podpass.sandbox.google.message import Answer, Fault, Query, Request, google_fault, unimplemented
+from podpass.sandbox.google.service import ANONYMOUS, CLOUD_PLATFORM, PUBLIC, Call, Caller, Method, Service
+from podpass.sandbox.store import ConflictError
+
+if TYPE_CHECKING:
+    from podpass.sandbox.universe import Universe
+
+_log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Dispatcher:
+    """Serve a universe's Google services, in process by `handle` or as an ASGI application.
+
+    Args:
+        universe: What the methods act on.
+        services: The services; several may share a host.
+    """
+
+    def __init__(self, universe: "Universe", services: Iterable[Service]) -> None:
+        self._universe = universe
+        self._routes: dict[str, list[Method]] = {}
+        for service in services:
+            for host in service.hosts:
+                self._routes.setdefault(host, []).extend(service.methods)
+        for methods in self._routes.values():
+            # The most literal path first, so that `{account}:disable` is found before `{account}`, and `{object=**}` last.
+            methods.sort(key=lambda method: ("=**" in method.path, -method.path.count("/"), -len(method.path)))
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts that are served."""
+        return frozenset(self._routes)
+
+    def handle(self, request: Request) -> Answer:
+        """Answer one request, whatever it is."""
+        started, method, caller = time.time(), None, ANONYMOUS
+        try:
+            found = self._route(request)
+            method = found[0]
+            call = Call(self._universe, method, request, found[1], Query(request.query), ANONYMOUS)
+            answer = self._permitted(call)
+            caller = call.caller
+        except Fault as fault:
+            answer = (method.service.fault if method else google_fault)(fault, request)
+            caller = call.caller if method else ANONYMOUS
+        self._universe.log.add(request, method.id if method else None, answer.status, caller.name, started)
+        return answer
+
+    def _route(self, request: Request) -> tuple[Method, dict[str, str]]:
+        verb = "GET" if request.verb == "HEAD" else request.verb
+        for method in self._routes.get(request.host, ()):
+            found = method.pattern.fullmatch(request.path) if method.verb in {verb, request.verb} else None
+            if found:
+                return method, {name: unquote(value) for name, value in found.groupdict().items()}
+        raise unimplemented(request)
+
+    def _permitted(self, call: Call) -> Answer:
+        method, permission = call.method, call.method.permission
+        if not isinstance(permission, PUBLIC) or permission.authenticated:
+            call.caller = self._universe.identities.authenticate(call.request, anonymous=method.service.anonymous)
+        call.resource = method.on(call) if method.on else None
+        if call.resource:
+            self._universe.check_enabled(method.service, call.resource.project)
+        if not call.caller.anonymous:
+            _check_scopes(method, call.caller)
+        if call.resource and not isinstance(permission, PUBLIC):
+            call.require(permission, call.resource)
+        return self._handled(call)
+
+    def _handled(self, call: Call) -> Answer:
+        try:
+            answer = call.method.handler(call)
+        except ConflictError:
+            # google-wire 7.4 [M]
+            message = "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff."
+            raise Fault(409, "ABORTED", message) from None
+        except Fault:
+            raise
+        except Exception as error:
+            _log.exception("%s failed", call.method.id)
+            raise Fault(500, "INTERNAL", f"The sandbox itself failed in {call.method.id}: {error!r}.") from error
+        return answer if isinstance(answer, Answer) else Answer.json(answer)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request of an ASGI server."""
+        request = await _read(scope, receive)
+        latency = self._universe.settings.latency.total_seconds()
+        if latency:
+            await asyncio.sleep(latency)
+        answer = self.handle(request)
+        headers = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
+        if not any(name == b"content-length" for name, _ in headers):
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if request.verb == "HEAD" else answer.body})
+
+
+async def _read(scope: Scope, receive: Receive) -> Request:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    return Request(
+        verb=scope["method"],
+        host=headers.get("host", "").lower().removesuffix(":443"),
+        path=scope["raw_path"].decode("latin-1").partition("?")[0],
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        body=b"".join(chunks),
+        scheme=scope["scheme"],
+    )
+
+
+def _check_scopes(method: Method, caller: Caller) -> None:
+    wanted = method.service.scopes if method.scopes is None else method.scopes
+    if wanted and not caller.scopes & {CLOUD_PLATFORM, *wanted}:
+        raise Fault(
+            403,
+            "PERMISSION_DENIED",
+            "Request had insufficient authentication scopes.",
+            reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT",
+            metadata={"service": method.service.name, "method": method.id},
+        )
