@@ -6,7 +6,7 @@ The tree::
     PodpassError
       ConfigError            the operator's input is wrong; never retryable
       TokenError             a subject token is refused
-        MalformedTokenError, UnsupportedAlgorithmError, UnknownKeyError, BadSignatureError,
+        MalformedTokenError, WrongTokenTypeError, UnsupportedAlgorithmError, UnknownKeyError, BadSignatureError,
         WrongIssuerError, WrongAudienceError, TokenExpiredError, TokenNotYetValidError
       KeySetError            a JWKS cannot be used
       CredentialError        a credential cannot be had
@@ -63,6 +63,12 @@ class MalformedTokenError(TokenError):
     """Not a token of the strict form that podpass reads."""
 
     code = "token.malformed"
+
+
+class WrongTokenTypeError(TokenError):
+    """A signed token of another kind than one that names a caller."""
+
+    code = "token.wrong-type"
 
 
 class UnsupportedAlgorithmError(TokenError):

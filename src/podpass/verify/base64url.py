@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base64url without padding, in its one canonical spelling.
+
+A lenient decoder gives one token many spellings: padding, line ends, the other alphabet, or set bits after the last byte. Each of them
+escapes what is keyed by the text of the token (caches, logs, revocation lists), so all of them are refused.
+"""
+
+import binascii
+
+# The URL alphabet becomes the plain one; what is plain already ('+', '/', '=') becomes '!', which is in neither.
+_TO_PLAIN = bytes.maketrans(b"-_+/=", b"+/!!!")
+_PADDING = (b"", b"", b"==", b"=")
+# With two characters left over the last one carries 2 significant bits, with three it carries 4; the rest must be zero (RFC 4648, 3.5).
+_LAST_CHARACTERS = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
+
+
+def decode(text: bytes) -> bytes:
+    """Decode unpadded base64url.
+
+    Raises:
+        ValueError: A character outside the alphabet, padding, an impossible length, or bits set after the last byte.
+
+    Source:
+        RFC 7515, 2 and appendix C; RFC 4648, 3.5 and 5.
+    """
+    left_over = len(text) % 4
+    if left_over == 1:
+        raise ValueError(f"it is base64url of an impossible length, {len(text)} characters")
+    if left_over and text[-1] not in _LAST_CHARACTERS[left_over]:
+        raise ValueError("its base64url ends in a character that the canonical form cannot end in")
+    try:
+        return binascii.a2b_base64(text.translate(_TO_PLAIN) + _PADDING[left_over], strict_mode=True)
+    except binascii.Error:
+        raise ValueError("it holds characters outside unpadded base64url (A-Z, a-z, 0-9, '-' and '_')") from None
+
+
+def encode(data: bytes) -> str:
+    """Encode as unpadded base64url."""
+    return binascii.b2a_base64(data, newline=False).translate(bytes.maketrans(b"+/", b"-_"), b"=").decode("ascii")

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The published keys of an issuer.
+
+A key that cannot be used is skipped and listed, so that one entry of a kind we do not know does not take an issuer down; a set in which no
+key can be used is refused.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from podpass.errors import KeySetError, UnknownKeyError
+from podpass.verify import strict_json
+from podpass.verify.claims import quoted
+from podpass.verify.jwk import VerificationKey, parse_jwk, public_jwk, thumbprint_kid
+
+__all__ = ["KeySet", "SkippedKey", "VerificationKey", "parse_jwk", "public_jwk", "thumbprint_kid"]
+
+# The largest published sets, of issuers with dozens of keys and their certificates, stay under 64 KiB.
+SET_LIMIT_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedKey:
+    """An entry of a set that cannot be used, and why."""
+
+    kid: str | None
+    why: str
+
+    def __str__(self) -> str:
+        return f"{'a key without kid' if self.kid is None else quoted(self.kid)}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """The usable keys of one issuer, by id.
+
+    Attributes:
+        keys: The keys by `kid`.
+        skipped: What else the set held.
+    """
+
+    keys: Mapping[str, VerificationKey]
+    skipped: tuple[SkippedKey, ...] = ()
+
+    @classmethod
+    def of(cls, keys: Iterable[VerificationKey]) -> Self:
+        """Make a set of keys that are at hand."""
+        return cls({key.kid: key for key in keys})
+
+    @classmethod
+    def parse(cls, raw: bytes | str) -> Self:
+        """Read a JWKS document.
+
+        Raises:
+            KeySetError: Over 256 KiB, not a JSON object with a list `keys`, or without one key that can be used.
+
+        Source:
+            RFC 7517, 4 and 5; RFC 7518, 6.
+        """
+        keys: dict[str, VerificationKey] = {}
+        skipped: list[SkippedKey] = []
+        for entry in _entries(raw):
+            kid = entry.get("kid") if isinstance(entry, dict) else None
+            shown_kid = kid if isinstance(kid, str) else None
+            try:
+                key = parse_jwk(entry)
+            except KeySetError as error:
+                skipped.append(SkippedKey(shown_kid, error.why))
+                continue
+            if key.kid in keys:
+                skipped.append(SkippedKey(shown_kid, "an earlier key has the same kid."))
+                continue
+            keys[key.kid] = key
+        if not keys:
+            reasons = " ".join(str(entry) for entry in skipped[:5]) or "The list `keys` is empty."
+            raise KeySetError(
+                "The JWKS has no key that podpass can use.",
+                reasons,
+                "Publish an RSA key of 2048 bits or more, or a P-256 key, with its kid.",
+            )
+        return cls(keys, tuple(skipped))
+
+    def find(self, kid: str | None) -> VerificationKey:
+        """Return the key that a token names; a token that names none gets the only key there is.
+
+        Raises:
+            UnknownKeyError: No such key, or no name and several keys.
+        """
+        if kid is None and len(self.keys) == 1:
+            return next(iter(self.keys.values()))
+        key = None if kid is None else self.keys.get(kid)
+        if key is not None:
+            return key
+        count = f"{len(self.keys)} key{'' if len(self.keys) == 1 else 's'}"
+        if kid is None:
+            raise UnknownKeyError(
+                "The token does not name its key.",
+                f"It has no `kid`, and its issuer has {count}; trying them all would let a token choose.",
+                "Have the issuer write `kid` into the header, as Kubernetes does.",
+            )
+        raise UnknownKeyError(
+            f"No key with kid {quoted(kid)} is known of the issuer ({count}).",
+            "The cluster has another signing key than the published one, or the token comes from another cluster.",
+            "Publish the cluster's present keys; `podpass doctor` compares the two.",
+        )
+
+    def canonical_json(self) -> str:
+        """Write the set for inlining: one line, keys by kid, only members that Google accepts (kty alg use kid n e x y crv)."""
+        jwks = [public_jwk(self.keys[kid].public_key, kid) for kid in sorted(self.keys)]
+        return json.dumps({"keys": jwks}, separators=(",", ":"))
+
+
+def _entries(raw: bytes | str) -> list[Any]:
+    octets = raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw
+    what = "The JWKS cannot be read."
+    next_step = "Publish the cluster's own document: `kubectl get --raw /openid/v1/jwks`."
+    if len(octets) > SET_LIMIT_BYTES:
+        raise KeySetError(what, f"It has {len(octets)} bytes; podpass reads {SET_LIMIT_BYTES} at most.", next_step)
+    try:
+        document = strict_json.parse_object(octets)
+    except ValueError as error:
+        raise KeySetError(what, f"The reason: {error}.", next_step) from None
+    entries = document.get("keys")
+    if not isinstance(entries, list):
+        raise KeySetError(what, "It has no list `keys`.", next_step)
+    return entries

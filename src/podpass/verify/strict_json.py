@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON with one meaning only: UTF-8, no duplicate members, bounded nesting (ADR 0003).
+
+msgspec refuses what is not JSON (NaN, numbers out of range, lone surrogates, a byte order mark, bytes after the value), but keeps the last
+of duplicate members without a word. Two readers of one token could then see two subjects.
+"""
+
+import json
+from typing import Any
+
+import msgspec
+
+# A Kubernetes token nests 3 deep. Deep nesting serves only to exhaust a recursive reader further up.
+NESTING_LIMIT = 32
+
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Steps, cheapest first:
+
+    1. Decode; what is not JSON ends here.
+    2. Bound the nesting: no more brackets than the limit means no deeper nesting either; otherwise measure it.
+    3. Encode what was decoded. Equal bytes are the proof that no member was dropped. A text with white space, escapes or other spellings
+       differs, and is read again by a parser that sees every pair.
+
+    Raises:
+        ValueError: Not UTF-8, not JSON, not an object, a member twice in one object, or nested too deep. The message says which, as the
+            second half of a sentence, and quotes nothing.
+    """
+    try:
+        value = _decoder.decode(raw)
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - every refusal of a text is a ValueError here
+    if raw.count(b"{") + raw.count(b"[") > NESTING_LIMIT and _is_nested_deeper(value, NESTING_LIMIT):
+        raise ValueError(f"it is nested deeper than {NESTING_LIMIT} levels")
+    if _encoder.encode(value) != raw:
+        _refuse_duplicates(raw)
+    return value
+
+
+def _is_nested_deeper(value: object, limit: int) -> bool:
+    level: list[object] = [value]
+    for _ in range(limit + 1):
+        containers = [entry for entry in level if isinstance(entry, dict | list)]
+        if not containers:
+            return False
+        level = [entry for container in containers for entry in (container.values() if isinstance(container, dict) else container)]
+    return True
+
+
+def _refuse_duplicates(raw: bytes) -> None:
+    # Numbers stay text: their values are msgspec's business, and Python's own limit on digits must not matter here.
+    json.loads(raw.decode("utf-8"), object_pairs_hook=_refuse_pairs, parse_int=str, parse_float=str)
+
+
+def _refuse_pairs(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("one of its JSON objects has a member twice")
