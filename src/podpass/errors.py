@@ -5,6 +5,8 @@ The tree::
 
     PodpassError
       ConfigError            the operator's input is wrong; never retryable
+        ExpressionError      a CEL expression cannot be compiled
+      EvaluationError        a CEL expression has no value for the values given to it
       TokenError             a subject token is refused
         MalformedTokenError, WrongTokenTypeError, UnsupportedAlgorithmError, UnknownKeyError, BadSignatureError,
         WrongIssuerError, WrongAudienceError, TokenExpiredError, TokenNotYetValidError
@@ -51,6 +53,18 @@ class ConfigError(PodpassError):
     """The operator's input is wrong: a file, a flag, an environment variable."""
 
     code = "config"
+
+
+class ExpressionError(ConfigError):
+    """An expression is not CEL, or uses what is not there."""
+
+    code = "config.expression"
+
+
+class EvaluationError(PodpassError):
+    """An expression has no value for the values given to it; whoever asked must refuse."""
+
+    code = "expression.no-value"
 
 
 class TokenError(PodpassError):
