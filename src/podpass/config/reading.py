@@ -1,11 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a file's bytes to a `Federation`."""
+"""From a file's bytes to a `Federation`, or to every mistake in it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from podpass.config.federation import Federation
+from podpass.config import tree
+from podpass.config.federation import API_VERSION, KIND, ClusterSettings, Federation, GoogleSettings, Source, TalosSettings, Workload
+from podpass.config.fields import DOCUMENT, ClusterDraft, DocumentDraft, WorkloadDraft
+from podpass.config.mistakes import FederationFileError, Report
+from podpass.config.rules import check_spec, google_account
+from podpass.config.shape import Broken
+from podpass.errors import ConfigError
 
 
 def read_file(path: Path) -> Federation:
     """Read a federation file; see `federation.load`."""
-    raise NotImplementedError(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(tree.LIMIT_BYTES + 1)
+    except OSError as error:
+        cure = "Run `podpass init` to write one, or name it with -f." if isinstance(error, FileNotFoundError) else "Name it with -f."
+        raise ConfigError(f"{path} cannot be read.", f"{error.strerror or error}.", cure, code="config.unreadable") from error
+    return parse(raw, path)
+
+
+def parse(raw: bytes, path: Path) -> Federation:
+    """Read a federation file's bytes; `path` is what messages call it, and what paths inside it are relative to.
+
+    Raises:
+        FederationFileError: Anything in it is wrong; holds every mistake.
+    """
+    report = Report(dict(reversed(list(DOCUMENT.homes()))))
+    documents = tree.read_documents(raw, report)
+    if not documents and not report.mistakes:
+        report.add((1, 1), "", "This file is empty.", "Run `podpass init` to write one.", code="config.empty")
+    drafts = [draft for document in documents if (draft := _document(document, report))]
+    for extra in documents[1:]:
+        report.add(
+            extra.position, "", "A file holds one federation; this is another one.", "Move it to its own file.", code="config.documents"
+        )
+    if report.mistakes or not drafts:
+        raise FederationFileError(path, report.mistakes)
+    return _federation(drafts[0], path, report)
+
+
+def _document(document: tree.Node, report: Report) -> DocumentDraft | None:
+    """Read one document; of one that calls itself something else only the head, since the rest has other keys."""
+    if isinstance(document, tree.Mapping) and (wrong := list(_wrong_head(document))):
+        for name, value in wrong:
+            DOCUMENT.field(name).form.read(value, name, report)
+        return None
+    draft = DOCUMENT.read(document, "", report)
+    if isinstance(draft, Broken):
+        return None
+    if draft.spec:
+        check_spec(draft.spec, report)
+    return draft
+
+
+def _wrong_head(document: tree.Mapping) -> Iterator[tuple[str, tree.Node]]:
+    wanted = {"apiVersion": API_VERSION, "kind": KIND}
+    for entry in document.entries:
+        if entry.key in wanted and not (isinstance(entry.value, tree.Scalar) and entry.value.text == wanted[entry.key]):
+            yield entry.key, entry.value
+
+
+def _federation(draft: DocumentDraft, path: Path, report: Report) -> Federation:
+    if draft.metadata is None or draft.spec is None or draft.spec.google is None:  # pragma: no cover - each is required
+        raise FederationFileError(path, report.mistakes)
+    spec, google = draft.spec, draft.spec.google
+    return Federation(
+        name=draft.metadata,
+        google=google,
+        cluster=_cluster(spec.cluster, path.absolute().parent),
+        issuer=spec.issuer,
+        workloads=tuple(_workloads(spec.workloads, google)),
+        source=Source(path, report.positions),
+    )
+
+
+def _cluster(draft: ClusterDraft, folder: Path) -> ClusterSettings:
+    return ClusterSettings(
+        kubeconfig=_absolute(draft.kubeconfig, folder) if draft.kubeconfig else None,
+        context=draft.context,
+        distribution=draft.distribution,
+        talos=TalosSettings(_absolute(draft.talosconfig, folder)) if draft.talosconfig else None,
+    )
+
+
+def _absolute(text: str, folder: Path) -> Path:
+    return folder / Path(text).expanduser()
+
+
+def _workloads(drafts: tuple[WorkloadDraft, ...], google: GoogleSettings) -> Iterator[Workload]:
+    for draft in drafts:
+        yield Workload(
+            service_account=draft.service_account,
+            google_service_account=google_account(draft, google),
+            account_is_existing="@" in (draft.google_service_account or ""),
+            member=draft.member,
+            roles=draft.roles,
+            grants=draft.grants,
+            token=draft.token,
+            credentials=draft.credentials,
+        )

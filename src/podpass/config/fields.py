@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The federation file, declared: every key, its form, its default, and one sentence about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, get_args
+
+from podpass.config import federation, texts
+from podpass.config.federation import (
+    API_VERSION,
+    DEFAULT_CREDENTIALS_KEY,
+    DEFAULT_MAPPING,
+    DEFAULT_TOKEN_EXPIRATION,
+    DEFAULT_TOKEN_PATH,
+    KIND,
+    BucketSettings,
+    CredentialsSettings,
+    GoogleSettings,
+    Grant,
+    GrantCondition,
+    IssuerSettings,
+    PoolSettings,
+    ProviderSettings,
+    TokenSettings,
+)
+from podpass.config.shape import Field, ListOf, Record, Text, Texts, Whole, one_of
+from podpass.errors import ConfigError
+from podpass.names import ServiceAccountRef
+from podpass.names.bucket import check_bucket_name
+from podpass.names.project import check_project_id
+from podpass.names.role import BASIC_ROLES, check_role
+
+# Kubernetes' least life of a token; kubelet and TokenRequest refuse less.
+_LEAST_TOKEN_S = 600
+_MOST_TOKEN_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDraft:
+    """`spec.cluster` with its paths as written."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    distribution: federation.Distribution = "auto"
+    talosconfig: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadDraft:
+    """A workload whose Google account still waits for the project."""
+
+    path: str
+    service_account: ServiceAccountRef
+    google_service_account: str | None = None
+    member: str = "subject"
+    roles: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    token: TokenSettings = field(default_factory=TokenSettings)
+    credentials: CredentialsSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpecDraft:
+    """`spec`, as far as it could be read."""
+
+    cluster: ClusterDraft = field(default_factory=ClusterDraft)
+    issuer: IssuerSettings = field(default_factory=IssuerSettings)
+    google: GoogleSettings | None = None
+    workloads: tuple[WorkloadDraft, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentDraft:
+    """A whole document, as far as it could be read."""
+
+    api_version: str | None = None
+    kind: str | None = None
+    metadata: str | None = None
+    spec: SpecDraft | None = None
+
+
+def _talos(*, talosconfig: str) -> str:
+    return talosconfig
+
+
+def _cluster(*, talos: str | None = None, **rest: str) -> ClusterDraft:
+    return ClusterDraft(talosconfig=talos, **rest)  # type: ignore[arg-type]  # `distribution` was read as one of its words
+
+
+def _metadata(*, name: str) -> str:
+    return name
+
+
+def _google(*, attribute_mapping: Mapping[str, str] = DEFAULT_MAPPING, **rest: object) -> GoogleSettings:
+    if "google.subject" not in attribute_mapping:
+        raise ConfigError(
+            "The attribute mapping has no google.subject.",
+            "Google demands it of every provider.",
+            "Add google.subject: assertion.sub to attributeMapping.",
+            code="config.attribute",
+        )
+    return GoogleSettings(attribute_mapping=attribute_mapping, **rest)  # type: ignore[arg-type]  # each was read by its form
+
+
+def _grant(*, role: str, bucket: str | None = None, project: str | None = None, condition: GrantCondition | None = None) -> Grant:
+    if (bucket is None) == (project is None):
+        what = "This grant names no resource." if bucket is None else "This grant names a bucket and a project."
+        raise ConfigError(what, "", "Write exactly one of bucket and project.", code="config.grant")
+    if condition is not None and role in BASIC_ROLES:
+        # Google (IAM, conditions overview): basic roles take none. [K]
+        raise ConfigError(f"{role} takes no condition.", "It is a basic role.", "Grant a narrower role.", code="config.grant")
+    return Grant(role, bucket, project, condition)
+
+
+def _token(*, expiration: int = int(DEFAULT_TOKEN_EXPIRATION.total_seconds())) -> TokenSettings:
+    return TokenSettings(timedelta(seconds=expiration))
+
+
+_text: Final = Text(texts.present, {"minLength": 1})
+_role: Final = Text(check_role, {"examples": ["roles/storage.objectViewer"]})
+_project: Final = Text(check_project_id, {"pattern": "^[a-z][a-z0-9-]{4,28}[a-z0-9]$"})
+_bucket_name: Final = Text(check_bucket_name, {"pattern": "^[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]$"})
+
+_CLUSTER = Record(
+    _cluster,
+    (
+        Field("kubeconfig", _text, "Path of the kubeconfig, relative to this file; left out: as kubectl finds it."),
+        Field("context", _text, "Context of the kubeconfig; left out: its current one."),
+        Field(
+            "distribution",
+            one_of(*get_args(federation.Distribution)),
+            "What runs the control plane; auto finds it out.",
+            default="auto",
+        ),
+        Field(
+            "talos",
+            Record(_talos, (Field("talosconfig", _text, "Path of the talosconfig, relative to this file.", required=True),)),
+            "How to reach a Talos cluster's machines.",
+        ),
+    ),
+)
+
+_ISSUER = Record(
+    IssuerSettings,
+    (
+        Field(
+            "url",
+            Text(texts.issuer_url, {"pattern": "^(keep$|https://)"}),
+            "keep: the cluster's own issuer; or the https issuer that the cluster has or is to move to.",
+            default="keep",
+        ),
+        Field(
+            "keys",
+            one_of(*get_args(federation.Keys)),
+            "Where Google finds the keys: inline in the provider, in a bucket, or by discovery at a public issuer. "
+            "Left out: discovery where the issuer is public and its keys are the provider's to rotate, else inline.",
+        ),
+        Field(
+            "bucket",
+            Record(
+                BucketSettings,
+                (
+                    Field("name", _bucket_name, "The bucket's name.", required=True),
+                    Field("location", Text(texts.location), "Where it is made; left out: Google's default (US)."),
+                ),
+            ),
+            "The bucket that publishes the issuer's documents; goes with keys: bucket.",
+        ),
+    ),
+)
+
+_GOOGLE = Record(
+    _google,
+    (
+        Field("project", _project, "Id of the project where pool and accounts live.", required=True),
+        Field(
+            "pool",
+            Record(
+                PoolSettings,
+                (
+                    Field("id", Text(texts.pool_id, {"pattern": "^[a-z0-9-]{4,32}$"}), "Id of the pool.", required=True),
+                    Field("displayName", Text(texts.display_name, {"maxLength": 32}), "Shown in the console."),
+                ),
+            ),
+            "The workload identity pool; it serves this cluster only.",
+            required=True,
+        ),
+        Field(
+            "provider",
+            Record(
+                ProviderSettings,
+                (
+                    Field("id", Text(texts.provider_id, {"pattern": "^[a-z0-9-]{4,32}$"}), "Id of the provider.", required=True),
+                    Field("displayName", Text(texts.display_name, {"maxLength": 32}), "Shown in the console."),
+                ),
+            ),
+            "The pool's provider for this cluster's issuer.",
+            required=True,
+        ),
+        Field(
+            "attributeMapping",
+            Texts(texts.attribute, {"required": ["google.subject"], "propertyNames": {"pattern": f"^({texts.ATTRIBUTE.pattern})$"}}),
+            "Google's attributes, each a CEL expression over the token's claims.",
+            default=dict(DEFAULT_MAPPING),
+        ),
+        Field(
+            "attributeCondition",
+            Text(texts.condition, {"minLength": 1}, none_means_none=True),
+            "generated: admits the workloads below; none: admits every token of the cluster; or a CEL expression.",
+            default="generated",
+        ),
+    ),
+)
+
+_GRANT = Record(
+    _grant,
+    (
+        Field("role", _role, "The role.", required=True),
+        Field("bucket", _bucket_name, "On this bucket."),
+        Field("project", _project, "On this project, by its id."),
+        Field(
+            "condition",
+            Record(
+                GrantCondition,
+                (
+                    Field("title", _text, "Shown in the console.", required=True),
+                    Field("expression", _text, "CEL over request and resource.", required=True),
+                    Field("description", _text, "Shown in the console."),
+                ),
+            ),
+            "Under this condition only.",
+        ),
+    ),
+)
+
+_WORKLOAD = Record(
+    WorkloadDraft,
+    (
+        Field(
+            "serviceAccount",
+            Text(ServiceAccountRef.parse, {"pattern": "^[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}$", "examples": ["default/my-account"]}),
+            "The Kubernetes service account: NAMESPACE/NAME.",
+            required=True,
+        ),
+        Field(
+            "googleServiceAccount",
+            _text,
+            "The Google service account that it acts as: an id (podpass makes it) or the full email of an existing one. "
+            "Left out: direct access, the roles go to the workload's own principal.",
+        ),
+        Field("member", Text(texts.member), "Which principal is bound: subject, or an attribute that copies it.", default="subject"),
+        Field("roles", ListOf(_role), "Roles on google.project."),
+        Field("grants", ListOf(_GRANT), "Roles on other resources, or under a condition."),
+        Field(
+            "token",
+            Record(
+                _token,
+                (
+                    Field(
+                        "expiration",
+                        Whole(_LEAST_TOKEN_S, _MOST_TOKEN_S, "seconds"),
+                        "Life of the projected token; Google advises some hours at most.",
+                        default=int(DEFAULT_TOKEN_EXPIRATION.total_seconds()),
+                    ),
+                ),
+            ),
+            "The projected service account token.",
+        ),
+        Field(
+            "credentials",
+            Record(
+                CredentialsSettings,
+                (
+                    Field("configMap", Text(texts.config_map_name), "Name of the config map.", required=True),
+                    Field("key", Text(texts.config_map_key), "Its key.", default=DEFAULT_CREDENTIALS_KEY),
+                    Field(
+                        "tokenPath",
+                        Text(texts.token_path),
+                        "Where the container finds the token.",
+                        default=DEFAULT_TOKEN_PATH,
+                    ),
+                ),
+            ),
+            "The config map for Google's libraries, in the workload's namespace; left out: none is written.",
+        ),
+    ),
+    is_located=True,
+)
+
+_SPEC = Record(
+    SpecDraft,
+    (
+        Field("cluster", _CLUSTER, "Which cluster; found out where possible."),
+        Field("issuer", _ISSUER, "Whose tokens Google shall trust."),
+        Field("google", _GOOGLE, "Google's side: project, pool, provider.", required=True),
+        Field("workloads", ListOf(_WORKLOAD, at_least=1), "Who may do what.", required=True),
+    ),
+    is_partial=True,
+)
+
+DOCUMENT: Final = Record(
+    DocumentDraft,
+    (
+        Field("apiVersion", Text(texts.api_version, {"const": API_VERSION}), f"Write apiVersion: {API_VERSION}.", required=True),
+        Field("kind", Text(texts.kind, {"const": KIND}), f"Write kind: {KIND}.", required=True),
+        Field(
+            "metadata",
+            Record(
+                _metadata,
+                (Field("name", Text(texts.federation_name, {"pattern": f"^{texts.DNS_LABEL.pattern}$"}), "Its name.", required=True),),
+            ),
+            "Names the federation: {name: NAME}.",
+            required=True,
+        ),
+        Field("spec", _SPEC, "What shall be: google and workloads, with cluster and issuer where needed.", required=True),
+    ),
+    is_partial=True,
+)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules over several fields. Each keeps silent where one of its fields is broken already."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from podpass.config.federation import GoogleSettings, Grant, IssuerSettings
+from podpass.config.fields import SpecDraft, WorkloadDraft
+from podpass.config.mistakes import Report
+from podpass.errors import ConfigError
+from podpass.names import GoogleServiceAccount
+
+_COPIES_OF_THE_SUBJECT = frozenset({"assertion.sub", "assertion['sub']", 'assertion["sub"]'})
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What earlier workloads have taken: a thing, and the line that took it."""
+
+    lines: dict[object, int]
+
+    def take(self, thing: object, path: str, report: Report) -> int | None:
+        """Return the line that took the thing first, or None for the first one."""
+        if thing in self.lines:
+            return self.lines[thing]
+        self.lines[thing] = report.positions.get(path, (1, 1))[0]
+        return None
+
+
+def check_spec(spec: SpecDraft, report: Report) -> None:
+    """Note every mistake that only shows between fields."""
+    if report.is_sound("spec.issuer"):
+        _check_issuer(spec.issuer, report)
+    if report.is_sound("spec.cluster") and spec.cluster.talosconfig and spec.cluster.distribution not in {"auto", "talos"}:
+        message = f"These settings are for Talos; the distribution is {spec.cluster.distribution!r}."
+        report.at("spec.cluster.talos", message, "Remove them, or write distribution: talos.", code="config.cluster")
+    _check_workloads(spec, report)
+
+
+def _check_issuer(issuer: IssuerSettings, report: Report) -> None:
+    if issuer.keys != "bucket":
+        if issuer.bucket:
+            message = "A bucket is named, but the keys do not come from it."
+            report.at("spec.issuer.bucket", message, "Write keys: bucket, or remove the bucket.", code="config.issuer-bucket")
+    elif not issuer.bucket:
+        hint = "Add bucket: {name: NAME} to spec.issuer."
+        report.at("spec.issuer.keys", "The keys shall come from a bucket, but none is named.", hint, code="config.issuer-bucket")
+    elif issuer.url == "keep":
+        message = "The keys shall come from a bucket; then the issuer is the bucket's URL."
+        report.at("spec.issuer", message, f"Write url: {issuer.bucket.url}.", code="config.issuer-bucket")
+    elif issuer.url.url != issuer.bucket.url:
+        message = f"{issuer.url.url!r} is not the URL of the bucket {issuer.bucket.name!r}; Google would look for the keys elsewhere."
+        hint = f"Write url: {issuer.bucket.url}, exactly so, or keys: inline."
+        report.at("spec.issuer.url", message, hint, code="config.issuer-bucket")
+
+
+def _check_workloads(spec: SpecDraft, report: Report) -> None:
+    accounts, config_maps = _Seen({}), _Seen({})
+    forms: dict[str, tuple[bool, int]] = {}
+    for workload in spec.workloads:
+        _check_unique(workload, accounts, config_maps, report)
+        if spec.google:
+            _check_member(workload, spec.google, report)
+            _check_account(workload, spec.google, forms, report)
+        if report.is_sound(f"{workload.path}.roles", f"{workload.path}.grants"):
+            _check_grants(workload, spec.google, report)
+
+
+def _check_unique(workload: WorkloadDraft, accounts: _Seen, config_maps: _Seen, report: Report) -> None:
+    path = f"{workload.path}.serviceAccount"
+    if first := accounts.take(workload.service_account, path, report):
+        message = f"{workload.service_account} is declared twice, first in line {first}."
+        report.at(path, message, "Make one workload of the two; it may have many roles and grants.", code="config.duplicate-workload")
+    elif workload.credentials:
+        path = f"{workload.path}.credentials.configMap"
+        name = workload.credentials.config_map
+        namespace = workload.service_account.namespace
+        if first := config_maps.take((namespace, name), path, report):
+            message = f"The config map {namespace}/{name} is another workload's already, in line {first}."
+            report.at(path, message, "Give each workload a config map of its own.", code="config.duplicate-config-map")
+
+
+def _check_member(workload: WorkloadDraft, google: GoogleSettings, report: Report) -> None:
+    path = f"{workload.path}.member"
+    if workload.member == "subject" or not report.is_sound("spec.google.attributeMapping"):
+        return
+    expression = google.attribute_mapping.get(workload.member)
+    if expression is None:
+        hint = f"Add {workload.member}: assertion.sub to spec.google.attributeMapping, or write member: subject."
+        report.at(path, f"The mapping has no {workload.member}.", hint, code="config.member")
+    elif "".join(expression.split()) not in _COPIES_OF_THE_SUBJECT:
+        message = f"{workload.member} is {expression!r}, so other workloads may have the same value and would be admitted with this one."
+        report.at(path, message, "Bind an attribute that is assertion.sub, or write member: subject.", code="config.member")
+
+
+def google_account(workload: WorkloadDraft, google: GoogleSettings) -> GoogleServiceAccount | None:
+    """Return the account that a workload names, in full.
+
+    Raises:
+        ConfigError: Neither an id nor an email.
+    """
+    text = workload.google_service_account
+    return None if text is None else GoogleServiceAccount.parse(text, project=google.project)
+
+
+def _check_account(workload: WorkloadDraft, google: GoogleSettings, forms: dict[str, tuple[bool, int]], report: Report) -> None:
+    path = f"{workload.path}.googleServiceAccount"
+    try:
+        account = google_account(workload, google)
+    except ConfigError as error:
+        report.at(path, f"{error.what} {error.why}", error.next_step, code=error.full_code)
+        return
+    if account is None:
+        return
+    is_email = "@" in (workload.google_service_account or "")
+    first_is_email, line = forms.setdefault(account.email, (is_email, report.positions.get(path, (1, 1))[0]))
+    if first_is_email != is_email:
+        message = f"{account.email} is named by its id in one place and by its email in another (line {line})."
+        hint = "By its id podpass makes it, by its email it exists already: write the same form in both."
+        report.at(path, message, hint, code="config.google-service-account")
+
+
+def _check_grants(workload: WorkloadDraft, google: GoogleSettings | None, report: Report) -> None:
+    seen = _Seen({})
+    project = google.project if google else ""
+    for path, grant in _all_grants(workload, project):
+        resource = f"bucket {grant.bucket}" if grant.bucket else f"project {grant.project}"
+        if first := seen.take(grant, path, report):
+            message = f"{grant.role} on {resource} is granted twice, first in line {first}."
+            report.at(path, message, "Keep one of the two.", code="config.duplicate-grant")
+
+
+def _all_grants(workload: WorkloadDraft, project: str) -> Iterator[tuple[str, Grant]]:
+    for index, role in enumerate(workload.roles):
+        yield f"{workload.path}.roles[{index}]", Grant(role, project=project)
+    for index, grant in enumerate(workload.grants):
+        yield f"{workload.path}.grants[{index}]", grant
