@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 from podpass.errors import ConfigError, EvaluationError, ExpressionError
 
 _INT64 = range(-(2**63), 2**63)
-_POSITION = re.compile(r"<input>:(?P<line>\d+):(?P<column>\d+): (?P<text>[^\n]*)")
+# `<input>:LINE:COLUMN: text`; both are -1 for an expression as a whole.
+_POSITION = re.compile(r"<input>:(?P<line>-?\d+):(?P<column>-?\d+): (?P<text>[^\n]*)")
+_MISSING = "Key not found"
 _STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
 
 
@@ -106,7 +108,7 @@ class Expression:
         return EvaluationError(
             f"The expression {self.text!r} has no value here.",
             f"{reason}." if reason else "",
-            "Guard members that may be missing: has(assertion.x) ? assertion.x : ''.",
+            "Guard a member that may be missing: has(assertion.x) ? assertion.x : ''." if reason.startswith(_MISSING) else "",
         )
 
     def __repr__(self) -> str:
@@ -204,10 +206,10 @@ def _is_unicode(text: str) -> bool:
 
 def _position(message: str) -> str:
     found = _POSITION.search(message)
-    if not found or int(found["column"]) < 1:
-        return _without_status(message.partition("\n")[0]).rstrip(".") + "."
-    text = found["text"].removesuffix(" (in container '')")
-    return f"Line {found['line']}, column {found['column']}: {text}."
+    if not found:
+        return _without_status(message).rstrip(".") + "."
+    text = found["text"].removesuffix(" (in container '')").rstrip(".")
+    return f"Line {found['line']}, column {found['column']}: {text}." if int(found["line"]) > 0 else f"{text}."
 
 
 def _without_status(message: str) -> str:

@@ -2,8 +2,7 @@
 """What a judgement says: the checks in the order they were made, and either a refusal or an identity."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 # Every check there is, in the order in which they are made. Google does not document its order; this is what a series of measurements
 # suggests. [?]
@@ -18,6 +17,7 @@ CHECKS = (
     "signature",
     "mapping",
     "condition",
+    "expiry",
 )
 
 
@@ -47,9 +47,6 @@ class Refusal:
     http_status: int = 400
 
 
-_NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The outcome.
@@ -67,7 +64,7 @@ class Judgement:
     refusal: Refusal | None = None
     subject: str = ""
     groups: tuple[str, ...] = ()
-    attributes: Mapping[str, str] = _NO_ATTRIBUTES
+    attributes: Mapping[str, str] = field(default_factory=dict)
     expires_in_s: int | None = None
 
     @property

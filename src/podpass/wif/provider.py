@@ -3,11 +3,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from podpass.names import ProviderName
-
-_NO_MAPPING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class Provider:
 
     name: ProviderName
     issuer_uri: str
-    attribute_mapping: Mapping[str, str] = field(default=_NO_MAPPING)
+    attribute_mapping: Mapping[str, str] = field(default_factory=dict)
     attribute_condition: str | None = None
     allowed_audiences: tuple[str, ...] = ()
     jwks_json: str | None = None
