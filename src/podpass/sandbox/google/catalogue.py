@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every Google service of this universe."""
+
+from podpass.sandbox.google import (
+    credentials,
+    iam,
+    oauth,
+    resource_manager,
+    service_usage,
+    sts,
+)
+from podpass.sandbox.google.service import Service
+
+SERVICES: tuple[Service, ...] = (
+    credentials.SERVICE,
+    iam.SERVICE,
+    oauth.SERVICE,
+    resource_manager.SERVICE,
+    service_usage.SERVICE,
+    sts.SERVICE,
+)

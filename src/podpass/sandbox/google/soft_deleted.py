@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pools and providers have in common: fields under an update mask, operations, soft deletion (google-wire 2.1, 2.2, 7.3)."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from podpass.errors import ConfigError
+from podpass.names.pool import check_id
+from podpass.sandbox.google.message import Fault, exists, invalid, not_found
+from podpass.sandbox.google.service import Call
+from podpass.sandbox.store import Json, Record
+
+_TYPE_NAMES = {str: "TYPE_STRING", bool: "TYPE_BOOL", dict: "Map", list: "List"}
+
+
+@dataclass(frozen=True, slots=True)
+class SoftDeletedKind:
+    """One kind of entity.
+
+    Attributes:
+        kind: Its kind in the store.
+        noun: What messages call it.
+        protobuf: Its protobuf type, as operations name it.
+        fields: The leaves that may be set, dotted, each with the type of its value.
+        check: Refuses a whole value that Google would refuse.
+    """
+
+    kind: str
+    noun: str
+    protobuf: str
+    fields: Mapping[str, type]
+    check: Callable[[Call, Json], None]
+
+    def find(self, call: Call, name: str) -> Record:
+        """Read one by its full name, also a deleted one that is not yet gone for good.
+
+        Raises:
+            Fault: 404.
+        """
+        record = call.universe.store.get(self.kind, name)
+        if record is None or _is_gone(record.value, call.universe.clock.now()):
+            raise not_found()
+        return record
+
+    def select(self, call: Call, prefix: str) -> list[Json]:
+        """Read all below a name; deleted ones only when the query asks for them."""
+        now, deleted_too = call.universe.clock.now(), call.query.flag("showDeleted")
+        values = [record.value for record in call.universe.store.select(self.kind, prefix)]
+        return [value for value in values if not _is_gone(value, now) and (deleted_too or value["state"] == "ACTIVE")]
+
+    def create(self, call: Call, name: str) -> Json:
+        """Create one from the body.
+
+        Raises:
+            Fault: A bad id or body, or a name that is taken; a deleted one keeps its name for 30 days.
+        """
+        try:
+            check_id(self.noun, name.rpartition("/")[2])
+        except ConfigError as error:
+            raise invalid(str(error)) from None  # [?] the text; the rule [R]
+        taken = call.universe.store.get(self.kind, name)
+        if taken and not _is_gone(taken.value, call.universe.clock.now()):
+            raise exists()
+        if taken:
+            self._purge(call, name)
+        value: Json = {"name": name, "state": "ACTIVE"}
+        self._assign(value, call.json(), set(self.fields))
+        return self._written(call, value, 0)
+
+    def patch(self, call: Call, name: str) -> Json:
+        """Change what the update mask names, and nothing else: a masked field that the body lacks is cleared."""
+        record = self.find(call, name)
+        if record.value["state"] != "ACTIVE":
+            raise precondition()
+        self._assign(record.value, call.json(), self._masked(call.query.get("updateMask", "")))
+        return self._written(call, record.value, record.revision)
+
+    def delete(self, call: Call, name: str) -> Json:
+        """Mark one as deleted; its id stays taken until it expires."""
+        record = self.find(call, name)
+        if record.value["state"] != "ACTIVE":
+            raise precondition()
+        expires = call.universe.clock.now() + call.universe.settings.soft_delete
+        value = {**record.value, "state": "DELETED", "expireTime": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        return self._written(call, value, record.revision)
+
+    def undelete(self, call: Call, name: str) -> Json:
+        """Have a deleted one back as it was."""
+        record = self.find(call, name)
+        if record.value["state"] != "DELETED":
+            raise precondition()
+        value = {key: each for key, each in record.value.items() if key != "expireTime"}
+        return self._written(call, {**value, "state": "ACTIVE"}, record.revision)
+
+    def _written(self, call: Call, value: Json, expect: int) -> Json:
+        if value["state"] == "ACTIVE":
+            self.check(call, value)
+        call.universe.store.put(self.kind, value["name"], value, expect=expect)
+        name = f"{value['name']}/operations/{secrets.token_hex(12)}"
+        started = {"name": name, "metadata": {"@type": f"type.googleapis.com/{self.protobuf}OperationMetadata"}}
+        call.universe.operations[name] = {
+            **started,
+            "done": True,
+            "response": {"@type": f"type.googleapis.com/{self.protobuf}", **value},
+        }
+        return started
+
+    def _purge(self, call: Call, name: str) -> None:
+        """Forget one whose time is over, with everything that belonged to it."""
+        for kind in ("pool", "provider"):
+            for record in call.universe.store.select(kind, name):
+                if record.key == name or record.key.startswith(f"{name}/"):
+                    call.universe.store.delete(kind, record.key)
+
+    def _masked(self, mask: str) -> set[str]:
+        chosen: set[str] = set()
+        for path in filter(None, mask.split(",")):
+            leaves = {leaf for leaf in self.fields if path in {leaf, leaf.partition(".")[0], "*"}}
+            if not leaves:
+                raise invalid(f"Invalid field mask: {path!r} is not a field that can be updated.")  # [?]
+            chosen |= leaves
+        if not chosen:
+            raise invalid("The update mask is required.")  # [?] the text; the rule [R]
+        return chosen
+
+    def _assign(self, value: Json, body: Json, leaves: set[str]) -> None:
+        known = {leaf.partition(".")[0] for leaf in self.fields} | {"name", "state", "expireTime", "etag"}
+        for name in body.keys() - known:
+            raise invalid(f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.')  # [K]
+        for leaf in sorted(leaves):
+            _set(value, leaf, self._typed(leaf, _dig(body, leaf)))
+
+    def _typed(self, leaf: str, found: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+        expected = self.fields[leaf]
+        if found is not None and not isinstance(found, expected):
+            raise invalid(f"Invalid value at '{leaf}' ({_TYPE_NAMES[expected]}), {found!r}")  # [K]
+        return found
+
+
+def precondition() -> Fault:
+    """Make the refusal for an entity that is in the wrong state."""
+    return Fault(400, "FAILED_PRECONDITION", "Precondition check failed.")  # [?]
+
+
+def operation(call: Call) -> Json:
+    """Answer what has become of an operation: all are done by the time they can be asked for.
+
+    Raises:
+        Fault: 404.
+    """
+    name = call.on.path + "/operations/" + call.params["operation"]
+    found = call.universe.operations.get(name)
+    if found is None:
+        raise not_found()
+    return found
+
+
+def _is_gone(value: Json, now: datetime) -> bool:
+    expires = value.get("expireTime")
+    return expires is not None and datetime.fromisoformat(expires) <= now
+
+
+def _dig(body: Json, leaf: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    here: Any = body
+    for name in leaf.split("."):
+        here = here.get(name) if isinstance(here, dict) else None
+    return here
+
+
+def _set(value: Json, leaf: str, found: object) -> None:
+    *above, name = leaf.split(".")
+    for each in above:
+        value = value.setdefault(each, {})
+    if found:
+        value[name] = found
+    else:
+        value.pop(name, None)  # Google leaves out what is empty or false

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The security token service: a subject token in, a federated token out (google-wire 3.1, 7.1). `wif` judges; this answers."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from podpass.names import ProviderName
+from podpass.sandbox.google.message import Answer, Fault, Query, Request
+from podpass.sandbox.google.service import CLOUD_PLATFORM, PUBLIC, Call, Service, method, methods_of
+from podpass.sandbox.store import Json
+from podpass.wif import Provider, judge_exchange
+
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - the name of a type
+_SUBJECT_TOKENS = frozenset({"urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token"})
+# The members of a JSON body and the fields of a form: one is the camel case of the other [R].
+_FIELDS = {
+    "grantType": "grant_type",
+    "requestedTokenType": "requested_token_type",
+    "subjectToken": "subject_token",
+    "subjectTokenType": "subject_token_type",
+    "tokenTypeHint": "token_type_hint",
+}
+_OPTIONS_LIMIT = 4096  # google-wire 3.1 [R]
+_LAST_MOMENT_S = 2
+
+
+def oauth_fault(fault: Fault, _request: Request) -> Answer:
+    """Render a refusal as an OAuth error."""
+    return Answer.json({"error": fault.status, "error_description": fault.message}, fault.code, fault.headers)
+
+
+def form(call: Call) -> Mapping[str, str]:
+    """Read a body of either content type under the form's names; what is not text does not count.
+
+    Raises:
+        Fault: `invalid_request`.
+    """
+    if "json" not in call.request.headers.get("content-type", ""):
+        return Query(call.request.body.decode(errors="replace"))
+    try:
+        body = msgspec.json.decode(call.request.body, type=Json)
+    except msgspec.DecodeError:
+        raise _bad("Invalid JSON payload received.") from None
+    return {_FIELDS.get(name, name): value for name, value in body.items() if isinstance(value, str)}
+
+
+def _bad(text: str) -> Fault:
+    return Fault(400, "invalid_request", text)
+
+
+def _check_shape(fields: Mapping[str, str]) -> None:
+    if fields.get("grant_type") != _EXCHANGE:
+        raise Fault(400, "unsupported_grant_type", f'Invalid value for "grant_type". It must be {_EXCHANGE}.')  # [?]
+    if fields.get("requested_token_type") != _ACCESS_TOKEN:
+        raise _bad(f'Invalid value for "requested_token_type". It must be {_ACCESS_TOKEN}.')  # [?]
+    if fields.get("subject_token_type") not in _SUBJECT_TOKENS:
+        raise _bad('Invalid value for "subject_token_type".')  # [?]
+    if not fields.get("scope"):
+        raise Fault(400, "invalid_scope", 'Invalid value for "scope". It is required for the credentials of a workload.')  # [?]
+    if len(fields.get("options", "")) > _OPTIONS_LIMIT:
+        raise _bad(f'Invalid value for "options". It has more than {_OPTIONS_LIMIT} characters.')  # [?]
+
+
+@method(id="sts.token", verb="POST", path="/v1/token", permission=PUBLIC("the subject token is the credential"))
+def exchange(call: Call) -> Json:
+    """Exchange a subject token for a federated token."""
+    if call.request.headers.get("authorization", "").lower().startswith("bearer"):
+        raise _bad("A bearer token cannot authenticate a token exchange.")  # [?] the text; that it can be refused [R]
+    fields = form(call)
+    _check_shape(fields)
+    universe, now = call.universe, call.universe.clock.now()
+    audience, subject_token = fields.get("audience", ""), fields.get("subject_token", "")
+    judgement = judge_exchange(audience, subject_token, lambda name: find_provider(call, name), universe.issuer_keys, now)
+    if judgement.refusal:
+        raise Fault(judgement.refusal.http_status, judgement.refusal.code, judgement.refusal.description)
+    pool, lifetime_s = ProviderName.parse(audience).pool, judgement.expires_in_s
+    token = universe.identities.federated_token(pool, judgement, fields["scope"].split(), lifetime_s or _LAST_MOMENT_S)
+    answer: Json = {"access_token": token, "issued_token_type": _ACCESS_TOKEN, "token_type": "Bearer"}
+    return answer if lifetime_s is None else {**answer, "expires_in": lifetime_s}
+
+
+def find_provider(call: Call, name: ProviderName) -> Provider | None:
+    """Read a provider with the state of its pool; None when either is not there."""
+    pool = call.universe.store.get("pool", str(name.pool))
+    provider = call.universe.store.get("provider", str(name))
+    if pool is None or provider is None:
+        return None
+    value, oidc = provider.value, provider.value.get("oidc", {})
+    return Provider(
+        name=name,
+        issuer_uri=oidc.get("issuerUri", ""),
+        attribute_mapping=value.get("attributeMapping", {}),
+        attribute_condition=value.get("attributeCondition"),
+        allowed_audiences=tuple(oidc.get("allowedAudiences", ())),
+        jwks_json=oidc.get("jwksJson"),
+        disabled=bool(value.get("disabled")),
+        deleted=value["state"] != "ACTIVE",
+        pool_disabled=bool(pool.value.get("disabled")),
+        pool_deleted=pool.value["state"] != "ACTIVE",
+    )
+
+
+@method(
+    id="sts.introspect",
+    verb="POST",
+    path="/v1/introspect",
+    permission=PUBLIC("whoever has a token may ask what it is"),
+    undocumented="google-wire 3.1 [R]: v1/introspect, called by gcloud for accounts without impersonation",
+)
+def introspect(call: Call) -> Json:
+    """Say whose a federated token is."""
+    token = form(call).get("token", "")
+    facts, caller = call.universe.identities.facts(token), call.universe.identities.bearer(token)
+    if facts is None or caller is None:
+        return {"active": False}
+    return {
+        "active": True,
+        "username": caller.name,
+        "sub": facts.get("subject", caller.name),
+        "scope": " ".join(facts["scopes"]),
+        "iss": "https://sts.googleapis.com/",
+        "iat": facts["iat"],
+        "exp": facts["exp"],
+        "client_id": "",
+    }
+
+
+SERVICE = Service(
+    name="sts.googleapis.com",
+    title="Security Token Service API",
+    discovery="sts.v1",
+    scopes=(CLOUD_PLATFORM,),
+    methods=methods_of(__name__),
+    fault=oauth_fault,
+)

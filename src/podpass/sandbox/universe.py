@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Google's side as one object: store, clock, policies, tokens, and the dispatcher in front of its services."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from podpass.clock import Clock, SystemClock
+from podpass.sandbox.google.catalogue import SERVICES
+from podpass.sandbox.google.dispatcher import Dispatcher
+from podpass.sandbox.google.identities import Identities
+from podpass.sandbox.google.issuer_keys import IssuerKeys
+from podpass.sandbox.google.message import Fault
+from podpass.sandbox.google.policies import Policies
+from podpass.sandbox.google.request_log import RequestLog
+from podpass.sandbox.google.service import Service, project_resource
+from podpass.sandbox.google.signing import SigningKey
+from podpass.sandbox.google.tokens import Tokens
+from podpass.sandbox.settings import APIS, SandboxSettings
+from podpass.sandbox.store import Json, Store
+
+# Members of records that differ from one run to the next although nothing differs that anybody declared.
+_VOLATILE = frozenset(
+    {
+        "blob",
+        "createTime",
+        "etag",
+        "expireTime",
+        "generation",
+        "id",
+        "metageneration",
+        "oauth2ClientId",
+        "timeCreated",
+        "timeStorageClassUpdated",
+    }
+    | {"uniqueId", "updated", "visibleFrom_s"}
+)
+
+
+class Universe:
+    """Everything that Google knows, in one process.
+
+    Args:
+        settings: Its shape.
+        clock: The present moment; tests pass one that they move.
+    """
+
+    def __init__(self, settings: SandboxSettings, clock: Clock | None = None) -> None:
+        directory = settings.state_dir / "google" if settings.state_dir else None
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.store = Store(directory)
+        self.tokens = Tokens(_kept(directory, "token.key", lambda: secrets.token_bytes(32)))
+        self.signing_key = SigningKey(directory)
+        self.identities = Identities(self.store, self.clock, self.tokens)
+        self.policies = Policies(self)
+        self.log = RequestLog()
+        self.operations: dict[str, Json] = {}
+        self.dispatcher = Dispatcher(self, SERVICES)
+        self.issuer_keys = IssuerKeys(self.dispatcher.handle, self.clock)
+        for project_id, number in settings.projects.items():
+            self._found(project_id, number)
+
+    def close(self) -> None:
+        """Let go of files."""
+        self.store.close()
+
+    def change_settings(self, *, propagation: timedelta | None = None, latency: timedelta | None = None) -> None:
+        """Change what can be changed while it runs."""
+        self.settings = replace(
+            self.settings,
+            propagation=self.settings.propagation if propagation is None else propagation,
+            latency=self.settings.latency if latency is None else latency,
+        )
+
+    def project(self, name: str) -> Json | None:
+        """Find a project by id or number."""
+        record = self.store.get("project", name)
+        if record:
+            return record.value
+        return next((each.value for each in self.store.select("project") if each.value["projectNumber"] == name), None)
+
+    def project_id(self, name: str) -> str:
+        """Return the id of a project by id or number; a name that nobody has is returned as it is, and no policy will allow it."""
+        found = self.project(name)
+        return str(found["projectId"]) if found else name
+
+    def check_enabled(self, service: Service, project_id: str) -> None:
+        """Refuse an API that is off in a project (google-wire 7.4).
+
+        Raises:
+            Fault: 403 with reason `SERVICE_DISABLED`.
+        """
+        project = self.project(project_id)
+        if project is None or self.store.get("enabledService", f"{project_id}/{service.name}"):
+            return
+        number = project["projectNumber"]
+        url = f"https://console.developers.google.com/apis/api/{service.name}/overview?project={number}"
+        raise Fault(
+            403,
+            "PERMISSION_DENIED",
+            f"{service.title} has not been used in project {number} before or it is disabled. Enable it by visiting {url} then retry. "
+            "If you enabled this API recently, wait a few minutes for the action to propagate to our systems and retry.",
+            reason="SERVICE_DISABLED",
+            metadata={"service": service.name, "consumer": f"projects/{number}", "serviceTitle": service.title, "activationUrl": url},
+        )
+
+    def dump(self) -> Json:
+        """Return everything that was declared, in a stable form; what is only soft-deleted stands by name under `tombstones`."""
+        dump: Json = {}
+        tombstones = []
+        for kind in self.store.kinds():
+            for record in self.store.select(kind):
+                if record.value.get("state") == "DELETED":
+                    tombstones.append(f"{kind} {record.value.get('email') or record.key}")
+                else:
+                    dump.setdefault(kind, {})[record.key] = _declared(record.value)
+        return {**dump, "tombstones": sorted(set(tombstones))}
+
+    def _found(self, project_id: str, number: str) -> None:
+        if self.store.get("project", project_id):
+            return
+        created = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        project = {"projectId": project_id, "projectNumber": number, "lifecycleState": "ACTIVE", "name": project_id, "createTime": created}
+        self.store.put("project", project_id, project)
+        self.policies.seed(project_resource(project_id), [{"role": "roles/owner", "members": [f"user:{self.settings.operator}"]}])
+        for api in sorted(set(APIS) - self.settings.disabled_apis):
+            self.store.put("enabledService", f"{project_id}/{api}", {})
+
+
+def _declared(value: Json) -> Json:
+    return {name: _declared(each) if isinstance(each, dict) else each for name, each in value.items() if name not in _VOLATILE}
+
+
+def _kept(directory: Path | None, name: str, make: Callable[[], bytes]) -> bytes:
+    """Make a secret once; with a directory, keep it there for its owner alone."""
+    if directory is None:
+        return make()
+    path = directory / name
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(make())
+    return path.read_bytes()
