@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One change of a plan: an address, an action, and the fields that differ."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from podpass.federate.resource import EMPTY, JSON, Kind, kind_of
+
+
+class Action(StrEnum):
+    """What happens to a resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    UNDELETE = "undelete"
+    ADOPT = "adopt"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field, as it is and as it will be."""
+
+    name: str
+    before: JSON
+    after: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change.
+
+    Attributes:
+        address: The resource's.
+        action: See `Action`.
+        identity: The resource's.
+        before: What is there now; for a policy item that moves: the old identity.
+        after: What will be there.
+        fields: Where the two differ. An undeleted thing comes back as it was, then these are corrected.
+        known: Whether the receipt knows the thing.
+        owner: For `adopt`: whose it seems to be, as half a sentence; empty: nobody signed it.
+    """
+
+    address: str
+    action: Action
+    identity: Mapping[str, JSON]
+    before: Mapping[str, JSON] = EMPTY
+    after: Mapping[str, JSON] = EMPTY
+    fields: tuple[FieldChange, ...] = ()
+    known: bool = False
+    owner: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """The part of the address before the first slash."""
+        return kind_of(self.address)
+
+    def as_json(self) -> dict[str, JSON]:
+        """Return it as plan files hold it."""
+        return {
+            "address": self.address,
+            "action": self.action.value,
+            "identity": dict(self.identity),
+            "before": dict(self.before),
+            "after": dict(self.after),
+            "fields": [{"name": field.name, "before": field.before, "after": field.after} for field in self.fields],
+            "known": self.known,
+            "owner": self.owner,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, JSON]) -> "Change":
+        """Read what `as_json` wrote; KeyError, TypeError or ValueError for anything else."""
+        kind_of(value["address"])
+        fields = tuple(FieldChange(one["name"], one["before"], one["after"]) for one in value["fields"])
+        action, known, owner = Action(value["action"]), bool(value["known"]), str(value["owner"])
+        identity, before, after = (dict(value[name]) for name in ("identity", "before", "after"))
+        return cls(value["address"], action, identity, before, after, fields, known, owner)

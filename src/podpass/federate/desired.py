@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a federation file and the facts to the resources that should be there. Pure."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from podpass.config.federation import BucketSettings, Federation, GrantCondition, Keys, Workload
+from podpass.exchange.credential_config import credential_config
+from podpass.federate import condition, documents
+from podpass.federate.facts import Facts
+from podpass.federate.marks import Mark
+from podpass.federate.principals import member_of
+from podpass.federate.resource import JSON, Kind, Resource
+from podpass.names import Issuer, PoolName, ProviderName
+
+WORKLOAD_IDENTITY_USER = "roles/iam.workloadIdentityUser"
+PUBLIC_READER = "roles/storage.legacyObjectReader"
+"""Lets everybody read an object whose name they know, and nobody list the bucket."""
+
+# Issuers whose owner publishes and rotates the keys: a copy on the provider would grow old within days.
+_MANAGED = re.compile(r"oidc\.eks\.[a-z0-9-]+\.amazonaws\.com|[a-z0-9.-]*\.oic\.prod-aks\.azure\.com|container\.googleapis\.com")
+
+
+def keys_mode(federation: Federation, issuer: Issuer) -> Keys:
+    """Return where Google is to find the keys: as the file says, else inline, else by discovery for managed clusters."""
+    return federation.issuer.keys or ("discovery" if is_managed(issuer) else "inline")
+
+
+def is_managed(issuer: Issuer) -> bool:
+    """Whether the keys of this issuer are a cloud provider's to rotate."""
+    return _MANAGED.fullmatch(issuer.host) is not None
+
+
+def declared_issuer(federation: Federation, facts: Facts) -> Issuer:
+    """Return the issuer that Google is told: the file's, or the cluster's own for `keep`."""
+    url = federation.issuer.url
+    return Issuer.parse(facts.issuer) if url == "keep" else url
+
+
+def provider_name(federation: Federation, facts: Facts) -> ProviderName:
+    """Return the provider's name with the project's number, as Google writes it."""
+    google = federation.google
+    return PoolName(facts.project_number, google.pool.id).provider(google.provider.id)
+
+
+def resources(federation: Federation, facts: Facts) -> tuple[Resource, ...]:
+    """Return everything that the file asks for, each thing once, in the order of making."""
+    return _Builder(federation, facts).build()
+
+
+class _Builder:
+    """Collects the resources of one federation."""
+
+    def __init__(self, federation: Federation, facts: Facts) -> None:
+        self.federation = federation
+        self.facts = facts
+        self.google = federation.google
+        self.mark = Mark(federation.name, facts.cluster)
+        self.issuer = declared_issuer(federation, facts)
+        self.keys = keys_mode(federation, self.issuer)
+        self.found: dict[str, Resource] = {}
+
+    def build(self) -> tuple[Resource, ...]:
+        parts = (self._apis(), self._published(), self._pool(), self._provider(), self._accounts(), self._access(), self._credentials())
+        for part in parts:
+            for resource in part:
+                self._add(resource)
+        return tuple(self.found.values())
+
+    def _add(self, resource: Resource) -> None:
+        """Keep it once; two different grants of one address (conditions of one title) are told apart by a digest."""
+        known = self.found.setdefault(resource.address, resource)
+        if known.identity != resource.identity:
+            digest = hashlib.sha256(repr(sorted(resource.identity.items())).encode()).hexdigest()[:6]
+            twin = Resource(f"{resource.address}-{digest}", resource.identity, resource.body, resource.at_birth, resource.needs)
+            self.found.setdefault(twin.address, twin)
+
+    def _apis(self) -> Iterator[Resource]:
+        services = ["iam", "sts", "cloudresourcemanager"]
+        if any(workload.google_service_account for workload in self.federation.workloads):
+            services.append("iamcredentials")
+        if self.federation.issuer.bucket or any(grant.bucket for workload in self.federation.workloads for grant in workload.grants):
+            services.append("storage")
+        for service in sorted(services):
+            name = f"{service}.googleapis.com"
+            yield Resource(f"{Kind.API}/{name}", {"project": self.facts.project, "service": name})
+
+    def _published(self) -> Iterator[Resource]:
+        bucket = self.federation.issuer.bucket
+        if self.keys != "bucket" or bucket is None:
+            return
+        address = f"{Kind.BUCKET}/{bucket.name}"
+        yield self._bucket(bucket, address)
+        yield self._grant("allUsers", "allUsers", PUBLIC_READER, f"bucket/{bucket.name}", needs=(address,))
+        for path, content in documents.published(self.issuer, self.facts.jwks).items():
+            yield self._object(bucket.name, path, content, needs=(address,))
+
+    def _bucket(self, bucket: BucketSettings, address: str) -> Resource:
+        birth: dict[str, JSON] = {
+            "labels": self.mark.labels,
+            "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}},
+            **({"location": bucket.location.upper()} if bucket.location else {}),
+        }
+        return Resource(address, {"bucket": bucket.name, "project": self.facts.project}, {}, birth, (_api("storage"),))
+
+    def _object(self, bucket: str, path: str, content: str, *, needs: tuple[str, ...]) -> Resource:
+        return Resource(
+            f"{Kind.OBJECT}/{bucket}/{path}",
+            {"bucket": bucket, "object": path},
+            {"md5Hash": documents.md5(content), "cacheControl": documents.CACHE_CONTROL, "contentType": documents.CONTENT_TYPE},
+            {"content": content, "metadata": self.mark.labels},
+            needs,
+        )
+
+    def _pool(self) -> Iterator[Resource]:
+        body = {"description": self.mark.description, "disabled": False, **_named(self.google.pool.display_name)}
+        identity = {"project": self.facts.project_number, "pool": self.google.pool.id}
+        yield Resource(self._pool_address, identity, body, needs=(_api("iam"),))
+
+    def _provider(self) -> Iterator[Resource]:
+        body: dict[str, JSON] = {
+            "description": self.mark.description,
+            "disabled": False,
+            **_named(self.google.provider.display_name),
+            "attributeMapping": dict(self.google.attribute_mapping),
+            "attributeCondition": condition.of(self.google, (workload.service_account for workload in self.federation.workloads)),
+            "oidc.issuerUri": self.issuer.url,
+            "oidc.allowedAudiences": [],
+            "oidc.jwksJson": documents.inline_keys(self.facts.jwks) if self.keys == "inline" else "",
+        }
+        identity = {"project": self.facts.project_number, "pool": self.google.pool.id, "provider": self.google.provider.id}
+        published = tuple(address for address in self.found if address.startswith((f"{Kind.OBJECT}/", f"{Kind.GRANT}/allUsers:")))
+        # Keys are published before anybody is told where they are.
+        yield Resource(f"{Kind.PROVIDER}/{self.google.provider.id}", identity, body, needs=(self._pool_address, *published))
+
+    @property
+    def _pool_address(self) -> str:
+        return f"{Kind.POOL}/{self.google.pool.id}"
+
+    def _accounts(self) -> Iterator[Resource]:
+        for workload in self.federation.workloads:
+            account = workload.google_service_account
+            if account and not workload.account_is_existing:
+                identity = {"project": self.facts.project, "email": account.email}
+                birth = {"description": self.mark.description}
+                yield Resource(f"{Kind.ACCOUNT}/{account.account_id}", identity, {}, birth, (_api("iam"),))
+
+    def _access(self) -> Iterator[Resource]:
+        for workload in self.federation.workloads:
+            principal = member_of(self.federation, self.facts, workload)
+            account = workload.google_service_account
+            if account:
+                identity = _policy_item(f"account/{account.email}", WORKLOAD_IDENTITY_USER, principal, None)
+                needs = (self._pool_address, _api("iamcredentials"), *self._made_account(workload))
+                yield Resource(f"{Kind.BINDING}/{workload.service_account}", identity, needs=needs)
+            member, who = (account.member, self._short(account.email)) if account else (principal, str(workload.service_account))
+            yield from self._grants(workload, member, who)
+
+    def _grants(self, workload: Workload, member: str, who: str) -> Iterator[Resource]:
+        needs = (_api("cloudresourcemanager"), *(self._made_account(workload) or (self._pool_address,)))
+        for role in workload.roles:
+            yield self._grant(who, member, role, f"project/{self.facts.project}", needs=needs)
+        for grant in workload.grants:
+            target = f"bucket/{grant.bucket}" if grant.bucket else f"project/{grant.project}"
+            # The bucket may be the one that this federation makes.
+            made = tuple(address for address in (f"{Kind.BUCKET}/{grant.bucket}",) if address in self.found)
+            yield self._grant(who, member, grant.role, target, needs=(*needs, *made), condition_=grant.condition)
+
+    def _grant(
+        self, who: str, member: str, role: str, target: str, *, needs: tuple[str, ...], condition_: GrantCondition | None = None
+    ) -> Resource:
+        slug = re.sub(r"[^a-z0-9]+", "-", condition_.title.lower()).strip("-") if condition_ else ""
+        address = f"{Kind.GRANT}/{who}:{role.removeprefix('roles/')}@{target}" + (f":{slug}" if condition_ else "")
+        return Resource(address, _policy_item(target, role, member, condition_), needs=needs)
+
+    def _made_account(self, workload: Workload) -> tuple[str, ...]:
+        account = workload.google_service_account
+        return (f"{Kind.ACCOUNT}/{account.account_id}",) if account and not workload.account_is_existing else ()
+
+    def _short(self, email: str) -> str:
+        return email.removesuffix(f"@{self.facts.project}.iam.gserviceaccount.com")
+
+    def _credentials(self) -> Iterator[Resource]:
+        name = provider_name(self.federation, self.facts)
+        for workload in self.federation.workloads:
+            settings = workload.credentials
+            if settings:
+                namespace = workload.service_account.namespace
+                content = credential_config(name, token_path=settings.token_path, service_account=workload.google_service_account)
+                identity = {"namespace": namespace, "name": settings.config_map, "key": settings.key}
+                birth = {"annotations": self.mark.annotations}
+                yield Resource(f"{Kind.CONFIG_MAP}/{namespace}/{settings.config_map}", identity, {"content": content}, birth)
+
+
+def _api(service: str) -> str:
+    return f"{Kind.API}/{service}.googleapis.com"
+
+
+def _named(display_name: str | None) -> dict[str, str]:
+    """Return the display name if the file has one; else podpass leaves it to whoever sets it."""
+    return {} if display_name is None else {"displayName": display_name}
+
+
+def _policy_item(target: str, role: str, member: str, condition_: GrantCondition | None) -> Mapping[str, JSON]:
+    item = {"target": target, "role": role, "member": member}
+    return {**item, "condition": condition_.as_json()} if condition_ else item
+
+
+def by_address(items: Iterable[Resource]) -> dict[str, Resource]:
+    """Return resources by their address."""
+    return {item.address: item for item in items}

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what should be, what is and what the receipt says to the changes between them. Pure.
+
+Whose a thing is decides what may happen to it::
+
+    receipt         there?             then
+    -               absent             create
+    -               soft-deleted       undelete (safety asks for --allow-undelete)
+    -               present            adopt (safety asks for --adopt); a policy item or an API is simply left as it is
+    creating        present, our mark  ours: an interrupted run had made it
+    creating        present, no mark   adopt: somebody else was quicker
+    made            present, other     adopt: another uid or mark, so it is another thing by now
+    made, adopted   absent             create
+    made, adopted   soft-deleted       undelete
+    made, adopted   present            update where fields differ
+    made            not in the file    delete (safety asks for --allow-delete)
+    adopted         not in the file    forgotten, and left as it is
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from podpass.federate.change import Action, Change, FieldChange
+from podpass.federate.marks import Mark
+from podpass.federate.receipt import Entry, Receipt, State
+from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource, kind_of
+
+# What a person may have written there stays, where podpass did not make the thing.
+_ONLY_ON_OUR_OWN = frozenset({"description"})
+
+
+def changes(desired: Iterable[Resource], observed: Mapping[str, Observed], receipt: Receipt) -> tuple[Change, ...]:
+    """Return what is to be done, in the order of making, then the deletions in the order of taking away."""
+    mark = Mark(receipt.federation, receipt.cluster)
+    wanted = tuple(desired)
+    made = [_one(resource, observed.get(resource.address, ABSENT), receipt.entries.get(resource.address), mark) for resource in wanted]
+    gone = deletions(receipt, observed, keep=frozenset(resource.address for resource in wanted))
+    return (*(change for change in made if change), *gone)
+
+
+def deletions(receipt: Receipt, observed: Mapping[str, Observed], *, keep: frozenset[str] = frozenset()) -> tuple[Change, ...]:
+    """Return the deletions of what podpass made and nobody asks for, in the order of taking away.
+
+    Args:
+        receipt: What podpass made.
+        observed: The entries' things as they are now. A policy item is present while any of its forms is, the former ones included.
+        keep: Addresses that are asked for.
+    """
+    mark = Mark(receipt.federation, receipt.cluster)
+    unwanted = [(address, entry) for address, entry in receipt.entries.items() if address not in keep]
+    kinds = list(Kind)
+    unwanted.sort(key=lambda pair: (-kinds.index(kind_of(pair[0])), pair[0]))
+    return tuple(
+        Change(address, Action.DELETE, entry.identity, observed[address].body, known=True)
+        for address, entry in unwanted
+        if observed.get(address, ABSENT).status == "present" and is_ours(kind_of(address), entry, observed[address], mark)
+    )
+
+
+def is_ours(kind: Kind, entry: Entry | None, observed: Observed, mark: Mark) -> bool:
+    """Whether podpass made what is there now: the receipt says so, and it is still the same thing."""
+    if entry is None or entry.state is State.ADOPTED:
+        return False
+    if entry.uid is not None and observed.uid is not None and entry.uid != observed.uid:
+        return False
+    if entry.state is State.UNDELETING or kind.is_policy_item:
+        return True
+    # Whoever is quicker than an interrupted run leaves no mark of ours; whoever takes a thing over may remove it.
+    return mark.signed(observed.mark) or (entry.state is State.MADE and observed.mark is None)
+
+
+def _one(resource: Resource, observed: Observed, entry: Entry | None, mark: Mark) -> Change | None:
+    if resource.kind is Kind.API:
+        return Change(resource.address, Action.CREATE, resource.identity) if observed.status == "absent" else None
+    if resource.kind.is_policy_item:
+        return _policy_item(resource, observed, entry)
+    known = entry is not None and entry.state is not State.CREATING
+    if observed.status == "absent":
+        return Change(resource.address, Action.CREATE, resource.identity, after=resource.body, known=known)
+    if observed.status == "deleted":
+        fields = differences(resource.body, observed.body)
+        return Change(resource.address, Action.UNDELETE, resource.identity, observed.body, resource.body, fields, known=known)
+    return _present(resource, observed, entry, mark)
+
+
+def _present(resource: Resource, observed: Observed, entry: Entry | None, mark: Mark) -> Change | None:
+    ours = is_ours(resource.kind, entry, observed, mark)
+    adopted = entry is not None and entry.state is State.ADOPTED
+    body = {name: value for name, value in resource.body.items() if ours or name not in _ONLY_ON_OUR_OWN}
+    fields = differences(body, observed.body)
+    if not ours and not adopted:
+        return Change(resource.address, Action.ADOPT, resource.identity, observed.body, body, fields, owner=_owner(observed, mark))
+    if fields:
+        return Change(resource.address, Action.UPDATE, resource.identity, observed.body, body, fields, known=True)
+    return None
+
+
+def _policy_item(resource: Resource, observed: Observed, entry: Entry | None) -> Change | None:
+    """Add what is not there; where the file now says another member or condition, take our old one away in the same write."""
+    moved = entry is not None and dict(entry.identity) != dict(resource.identity)
+    if entry is None or not moved:
+        return Change(resource.address, Action.CREATE, resource.identity, known=entry is not None) if observed.status == "absent" else None
+    if observed.status == "present":  # somebody else had made the new one; it stays theirs
+        return Change(resource.address, Action.DELETE, entry.identity, known=True)
+    fields = differences(resource.identity, entry.identity)
+    return Change(resource.address, Action.UPDATE, resource.identity, entry.identity, resource.identity, fields, known=True)
+
+
+def _owner(observed: Observed, mark: Mark) -> str:
+    """Say whose the thing seems to be, for the question whether to adopt it."""
+    if observed.mark is None:
+        return ""
+    if mark.signed(observed.mark):
+        return "it carries this federation's mark, but the receipt does not know it"
+    return f"it carries the mark of federation {observed.mark.federation} of cluster {observed.mark.cluster}"
+
+
+def differences(wanted: Mapping[str, JSON], found: Mapping[str, JSON]) -> tuple[FieldChange, ...]:
+    """Return the wanted fields whose value differs; what is not wanted is not looked at."""
+    pairs = ((name, found.get(name), value) for name, value in wanted.items())
+    return tuple(FieldChange(name, before, after) for name, before, after in pairs if not _same(name, before, after))
+
+
+def _same(name: str, before: JSON, after: JSON) -> bool:
+    """Compare as the owner of the value does: Google leaves out what is empty; a key set is the same whatever its spaces."""
+    if name == "oidc.jwksJson" and before and after:
+        return bool(_json(before) == _json(after))
+    return bool(before == after or (not before and not after))
+
+
+def _json(text: str) -> JSON:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What podpass refuses to do, and what it warns about. Every rule is here, none of them asks the network.
+
+Refused when the plan is made (`refuse`), because no flag could make it right:
+
+1. what Google would refuse of the provider: a condition over 4096 characters, a mapping or an expression that does not hold;
+2. a `google.subject` over 127 bytes;
+3. a pool in which another provider's tokens become the same principals;
+4. Google's audience among the API server's audiences;
+5. a receipt of another project;
+6. an API that is off, a permission that the operator lacks, a namespace that is not there.
+
+(One account declared twice, and keys in a bucket that is not the issuer, are refused with the file, by `config`.)
+
+Refused when the plan is applied (`check_allowed`), unless the operator said so: deleting, undeleting what the receipt does not know,
+adopting. Warned about (`cautions`): all that is legal and unwise.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from podpass.config.federation import GENERATED, Federation
+from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
+from podpass.federate import condition, principals
+from podpass.federate.change import Action, Change
+from podpass.federate.desired import declared_issuer, is_managed, keys_mode, provider_name
+from podpass.federate.facts import Facts
+from podpass.federate.plan import Caution, Plan
+from podpass.federate.principals import Claims, OtherProvider
+from podpass.federate.receipt import Receipt
+from podpass.names import ServiceAccountRef
+from podpass.verify.jwks import KeySet
+from podpass.wif.limits import CONDITION_LIMIT_CHARS, SUBJECT_LIMIT_BYTES, check_provider
+
+# Stands for the uid of an account of another cluster: no two accounts share one.
+_NO_UID = "00000000-0000-4000-8000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """One reason why a plan is refused: the three sentences of an error, and its code."""
+
+    code: str
+    what: str
+    why: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the rules look at.
+
+    Attributes:
+        federation: The file.
+        facts: The two sides.
+        receipt: What podpass made; empty if there is none.
+        others: The other providers of the pool.
+        obstacles: What was found to stand in the way while reading: APIs that are off, permissions that are missing.
+    """
+
+    federation: Federation
+    facts: Facts
+    receipt: Receipt
+    others: tuple[OtherProvider, ...] = ()
+    obstacles: tuple[Objection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """What the operator allowed on the command line; addresses may hold `*`."""
+
+    delete: tuple[str, ...] = ()
+    undelete: tuple[str, ...] = ()
+    adopt: bool = False
+
+
+def refuse(situation: Situation) -> None:
+    """Refuse what no flag can make right.
+
+    Raises:
+        ConfigError: The file asks for it.
+        UnsafePlanError: The world is against it.
+        RefusedError: The operator lacks a permission, or an API is off.
+    """
+    _raise(list(objections(situation)))
+
+
+def objections(situation: Situation) -> Iterator[Objection]:
+    """Return every reason to refuse, in the order of the list above."""
+    yield from _provider_limits(situation)
+    yield from _long_subjects(situation)
+    yield from _shared_pool(situation)
+    yield from _api_audience(situation)
+    yield from _other_project(situation)
+    yield from situation.obstacles
+
+
+def check_allowed(plan: Plan, allowances: Allowances) -> None:
+    """Refuse what nobody allowed.
+
+    Raises:
+        UnsafePlanError: The plan deletes, undeletes or adopts something that the operator did not allow.
+    """
+    _raise([objection for change in plan.changes if (objection := _not_allowed(change, allowances))])
+
+
+def _not_allowed(change: Change, allowances: Allowances) -> Objection | None:
+    if change.action is Action.DELETE and not _named(change.address, allowances.delete):
+        return Objection(
+            "plan.unsafe",
+            f"The plan deletes {change.address}.",
+            "podpass made it, and the federation file does not ask for it any more.",
+            f"Put it back into the file, or apply with --allow-delete {change.address}.",
+        )
+    if change.action is Action.UNDELETE and not change.known and not _named(change.address, allowances.undelete):
+        return Objection(
+            "plan.unsafe",
+            f"The plan undeletes {change.address}.",
+            "It was deleted less than 30 days ago, so Google keeps its id, and this cluster's receipt does not know it.",
+            f"Choose another id, or apply with --allow-undelete {change.address}: it is corrected before it is enabled.",
+        )
+    if change.action is Action.ADOPT and not allowances.adopt:
+        owner = f"; {change.owner}" if change.owner else ""
+        return Objection(
+            "plan.unsafe",
+            f"{change.address} exists already.",
+            f"podpass did not make it{owner}.",
+            "Choose another name, or apply with --adopt: podpass then keeps it in line and never deletes it.",
+        )
+    return None
+
+
+def _named(address: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(address, pattern) for pattern in patterns)
+
+
+def _raise(found: Sequence[Objection]) -> None:
+    if not found:
+        return
+    codes = {objection.code for objection in found}
+    kind = _class_of(found[0].code)
+    code = found[0].code if len(codes) == 1 else kind.code
+    if len(found) == 1:
+        raise kind(f"Nothing was changed: {found[0].what}", found[0].why, found[0].next_step, code=code)
+    lines = [f"  - {' '.join(filter(None, (one.what, one.why)))}\n    {one.next_step}" for one in found]
+    raise kind(f"Nothing was changed, for {len(found)} reasons:", "\n".join(lines), "", code=code)
+
+
+def _class_of(code: str) -> type[PodpassError]:
+    room = code.partition(".")[0]
+    return {"config": ConfigError, "neighbour": RefusedError}.get(room, UnsafePlanError)
+
+
+def _provider_limits(situation: Situation) -> Iterator[Objection]:
+    federation = situation.federation
+    google = federation.google
+    text = condition.of(google, (workload.service_account for workload in federation.workloads))
+    address = f"provider/{google.provider.id}"
+    if len(text) > CONDITION_LIMIT_CHARS:
+        names = google.attribute_condition is GENERATED
+        yield Objection(
+            "config.condition-too-long",
+            f"The attribute condition of {address} would have {len(text)} characters; Google accepts {CONDITION_LIMIT_CHARS}.",
+            f"It is generated and names each of the {len(federation.workloads)} workloads." if names else "",
+            "Write attributeCondition yourself, for instance by namespace: assertion['kubernetes.io'].namespace in ['shop', 'billing'].",
+        )
+        return
+    issuer = declared_issuer(federation, situation.facts).url
+    for violation in check_provider(issuer_uri=issuer, attribute_mapping=google.attribute_mapping, attribute_condition=text or None):
+        where = federation.source.where(f"spec.google.{violation.field}")
+        yield Objection("config.provider", f"Google would refuse {address}.", violation.message, f"Correct it at {where}.")
+
+
+def _long_subjects(situation: Situation) -> Iterator[Objection]:
+    mapping = situation.federation.google.attribute_mapping
+    for workload in situation.federation.workloads:
+        subject = principals.value(mapping, "google.subject", principals.claims_of(workload.service_account, situation.facts))
+        size = len((subject or "").encode())
+        if size > SUBJECT_LIMIT_BYTES:
+            yield Objection(
+                "config.subject-too-long",
+                f"google.subject would be {size} bytes for {workload.service_account}; Google accepts {SUBJECT_LIMIT_BYTES}.",
+                f"The mapping is {mapping['google.subject']}.",
+                "Map a shorter claim, such as assertion['kubernetes.io'].serviceaccount.uid, and grant by an attribute instead.",
+            )
+
+
+def _shared_pool(situation: Situation) -> Iterator[Objection]:
+    """Compare what the two providers make of the same account of each cluster: equal principals mean that one can speak for the other."""
+    pool = situation.federation.google.pool.id
+    used = {"google.subject", *(workload.member for workload in situation.federation.workloads if workload.member != "subject")}
+    accounts = [workload.service_account for workload in situation.federation.workloads] or [ServiceAccountRef("default", "default")]
+    for other in situation.others:
+        clashing = sorted(name for name in used if any(_same_principal(situation, other, name, account) for account in accounts))
+        if clashing:
+            yield Objection(
+                "plan.shared-pool",
+                f"The pool {pool} is shared with provider {other.provider_id} ({other.issuer or 'no OIDC issuer'}).",
+                f"Both give accounts of one name the same {' and '.join(clashing)}, so one cluster could speak for the other.",
+                "Use a pool for this cluster alone, or put the cluster's name into the mapping: "
+                "google.subject: \"'my-cluster::' + assertion.sub\".",
+            )
+
+
+def _same_principal(situation: Situation, other: OtherProvider, attribute: str, account: ServiceAccountRef) -> bool:
+    """Whether an account of this cluster and the one of the same name behind the other provider get the same value."""
+    mapping = situation.federation.google.attribute_mapping
+    ours = principals.value(mapping, attribute, principals.claims_of(account, situation.facts))
+    theirs = principals.value(other.attribute_mapping, attribute, Claims(account, other.issuer, uid=_NO_UID))
+    return ours is not None and ours == theirs
+
+
+def _api_audience(situation: Situation) -> Iterator[Objection]:
+    audience = provider_name(situation.federation, situation.facts).audience
+    both = {audience, f"https:{audience}", audience.removeprefix("//iam.googleapis.com/")} & (situation.facts.api_audiences or frozenset())
+    if both:
+        yield Objection(
+            "plan.audience-confusion",
+            f"The API server itself accepts tokens for Google's audience {min(both)!r}.",
+            "Whoever gets hold of a token that a workload sends to Google could then use it against the cluster.",
+            "Remove it from the API server's --api-audiences; Google never looks there.",
+        )
+
+
+def _other_project(situation: Situation) -> Iterator[Objection]:
+    receipt, facts = situation.receipt, situation.facts
+    if receipt.entries and receipt.project != facts.project:
+        yield Objection(
+            "plan.other-project",
+            f"This cluster's federation {receipt.federation} was made in project {receipt.project}, not in {facts.project}.",
+            "Its receipt lists what podpass made there.",
+            f"Run `podpass destroy` with the file that names {receipt.project} first, or give this federation another name.",
+        )
+
+
+def cautions(situation: Situation) -> Iterator[Caution]:
+    """Return what is allowed and worth knowing."""
+    yield from _issuer_cautions(situation)
+    yield from _key_cautions(situation)
+    yield from _condition_cautions(situation.federation)
+    yield from _broad_members(situation)
+    for workload in situation.federation.workloads:
+        if workload.service_account not in situation.facts.account_uids:
+            account = workload.service_account
+            create = f"kubectl -n {account.namespace} create serviceaccount {account.name}"
+            yield Caution("account-missing", f"The Kubernetes account {account} is not there yet: {create}")
+
+
+def _issuer_cautions(situation: Situation) -> Iterator[Caution]:
+    declared, current = declared_issuer(situation.federation, situation.facts).url, situation.facts.issuer
+    if declared != current:
+        yield Caution(
+            "issuer-differs",
+            f"Tokens of this cluster carry the issuer {current!r} now; Google is told {declared!r}. Exchanges will be refused until the "
+            "API server signs with that issuer (--service-account-issuer). Publishing first and switching then is the safe order.",
+        )
+
+
+def _key_cautions(situation: Situation) -> Iterator[Caution]:
+    issuer = declared_issuer(situation.federation, situation.facts)
+    if is_managed(issuer) and keys_mode(situation.federation, issuer) == "inline":
+        yield Caution(
+            "managed-keys-inline",
+            f"The keys of {issuer} are rotated by its owner; a copy on the provider grows old. Use keys: discovery.",
+        )
+    for skipped in KeySet.parse(situation.facts.jwks).skipped:
+        yield Caution("key-skipped", f"The cluster publishes a key that Google cannot use: {skipped}")
+
+
+def _condition_cautions(federation: Federation) -> Iterator[Caution]:
+    if federation.google.attribute_condition is None:
+        yield Caution("no-condition", "The provider has no attribute condition: every account of the cluster may enter the pool.")
+
+
+def _broad_members(situation: Situation) -> Iterator[Caution]:
+    mapping = situation.federation.google.attribute_mapping
+    for workload in situation.federation.workloads:
+        account = workload.service_account
+        attribute = principals.attribute_of(workload)
+        mine = principals.value(mapping, attribute, principals.claims_of(account, situation.facts))
+        for probe, whom in _strangers(account):
+            if mine == principals.value(mapping, attribute, Claims(probe, situation.facts.issuer, uid=_NO_UID)):
+                yield Caution(
+                    "broad-member",
+                    f"{attribute} is the same for {whom} that enters the pool, so the roles of {account} are theirs too.",
+                )
+                break
+
+
+def _strangers(account: ServiceAccountRef) -> tuple[tuple[ServiceAccountRef, str], ...]:
+    """Return two accounts that are not declared, and whom each stands for."""
+    name = "podpass-probe"
+    return (
+        (ServiceAccountRef(name, name), "every account"),
+        (ServiceAccountRef(account.namespace, name), f"every account of namespace {account.namespace}"),
+    )
