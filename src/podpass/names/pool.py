@@ -15,6 +15,10 @@ _PATTERN = re.compile(
     r"(?P<prefix>(?:https:)?//iam\.googleapis\.com/)?projects/(?P<project>[^/]+)/locations/global/workloadIdentityPools/(?P<pool>[^/]+)"
     r"(?:/providers/(?P<provider>[^/]+))?"
 )
+# A provider's full name as an audience, from which the project's number can be read.
+PROVIDER_IN_AUDIENCE = re.compile(
+    r"(?:https:)?//iam\.googleapis\.com/projects/(?P<number>[0-9]{1,20})/locations/global/workloadIdentityPools/[^/]+/providers/[^/]+"
+)
 
 
 def check_id(kind: str, text: str) -> None:

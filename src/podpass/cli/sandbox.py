@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podpass sandbox`: Google and Kubernetes on this machine."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from podpass.cli.failure import WRONG_USAGE
+from podpass.errors import ConfigError
+
+ENVIRONMENT_FILE = "environment.json"
+
+
+def sandbox_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that shape a sandbox."""
+    options = [
+        click.option("--project", "project_id", default="demo-project", show_default=True, help="The project's id."),
+        click.option(
+            "--propagation", type=click.FloatRange(0, 600), default=1.0, show_default=True, help="Seconds until a changed IAM policy holds."
+        ),
+        click.option(
+            "--key-type", type=click.Choice(["rsa2048", "rsa4096", "p256"]), default="rsa2048", show_default=True, help="The cluster's key."
+        ),
+        click.option(
+            "--control-plane",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="A real kube-apiserver, kube-controller-manager and etcd (`make cluster` obtains them).",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def hosted(propagation: float, **settings: Any) -> Any:  # noqa: ANN401 - HostedSandbox, imported when it is needed
+    """Return a sandbox, ready to be started, with the demo's images."""
+    from podpass.demo.images import IMAGES
+    from podpass.sandbox.hosting import HostedSandbox
+    from podpass.sandbox.settings import SandboxSettings
+
+    return HostedSandbox(SandboxSettings(propagation=timedelta(seconds=propagation), **settings), images=IMAGES)
+
+
+@click.group()
+def command() -> None:
+    """Run Google and Kubernetes on this machine.
+
+    Production URLs, production files, unmodified clients; nothing leaves the machine.
+    """
+
+
+@command.command("exec", context_settings={"ignore_unknown_options": True})
+@sandbox_options
+@click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
+def execute(cmd: tuple[str, ...], **settings: Any) -> None:  # noqa: ANN401 - click's values
+    """Start a sandbox, run CMD as a user who is logged in to it, end with its exit code.
+
+    Write -- before CMD: podpass sandbox exec -- kubectl get nodes
+    """
+    with hosted(**settings) as sandbox:
+        # Ctrl-C is for CMD; the terminal sends it to both, and the sandbox must outlive it. (A handler, unlike SIG_IGN, is not inherited.)
+        previous = signal.signal(signal.SIGINT, lambda *_: None)
+        try:
+            child = subprocess.Popen(cmd, env=os.environ | sandbox.environment())  # noqa: S603 - what the user asked for
+            code = child.wait()
+        except (FileNotFoundError, PermissionError) as error:
+            raise ConfigError(
+                f"{cmd[0]!r} cannot be run.", f"{error.strerror}.", "Name a program that is on PATH.", code="config.command"
+            ) from error
+        finally:
+            signal.signal(signal.SIGINT, previous)
+    click.get_current_context().exit(code if code >= 0 else 128 - code)
+
+
+@command.command()
+@sandbox_options
+@click.option("--state", "state_dir", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
+@click.option(
+    "--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Stand in front of this real cluster instead."
+)
+def run(state_dir: Path | None, **settings: Any) -> None:  # noqa: ANN401 - click's values
+    """Run a sandbox until it is interrupted."""
+    if settings["kubeconfig"] and settings["control_plane"]:
+        raise click.UsageError("--kubeconfig and --control-plane exclude each other: both say which cluster it is.")
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with hosted(state_dir=state_dir.absolute() if state_dir else None, **settings) as sandbox:
+        environment = sandbox.environment()
+        if state_dir:
+            _keep(environment, state_dir / ENVIRONMENT_FILE)
+            click.echo(f'The sandbox is up. Enter it from another terminal:\n  eval "$(podpass sandbox env --state {state_dir})"')
+        else:
+            click.echo("The sandbox is up. Enter it from another terminal with these lines:")
+            click.echo(_exports(environment))
+        click.echo("Ctrl-C ends it.")
+        ended.wait()
+    if state_dir:
+        (state_dir / ENVIRONMENT_FILE).unlink(missing_ok=True)
+
+
+def _keep(environment: dict[str, str], path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it names credentials
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(environment, file, indent=2)
+
+
+def _exports(environment: dict[str, str]) -> str:
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
+
+
+@command.command()
+@click.option("--state", "state_dir", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Its folder.")
+def env(state_dir: Path) -> None:
+    """Print `export` lines that enter a running sandbox."""
+    try:
+        environment = json.loads((state_dir / ENVIRONMENT_FILE).read_text())
+    except (OSError, ValueError) as error:
+        click.echo(f"No sandbox runs in {state_dir}: start one with `podpass sandbox run --state {state_dir}`.", err=True)
+        raise click.exceptions.Exit(WRONG_USAGE) from error
+    click.echo(_exports(environment))

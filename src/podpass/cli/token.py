@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podpass token`: get one, take one apart, have one judged."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from podpass.cli.failure import FAILED
+from podpass.errors import ConfigError
+
+if TYPE_CHECKING:
+    from podpass.federate.explain import Explanation
+    from podpass.names import Secret
+
+# A token is 16 KiB at most; reading a little more is enough to say that it is too large.
+_READ_LIMIT_BYTES = 64 * 1024
+
+
+@click.group()
+def command() -> None:
+    """Get, inspect or explain a token.
+
+    A token is read from stdin (-) or from --token-file, never from an argument: arguments are seen by everybody on the machine.
+    """
+
+
+def _read(source: str, token_file: Path | None) -> str:
+    """Return the token; white space around it, as files and pipes add it, is not part of it."""
+    if token_file:
+        octets = token_file.read_bytes()[:_READ_LIMIT_BYTES]
+    elif source == "-":
+        octets = sys.stdin.buffer.read(_READ_LIMIT_BYTES)
+    else:
+        raise ConfigError(
+            "The token was given as an argument.",
+            "Arguments are seen by everybody on the machine, and stay in the shell's history.",
+            "Pipe it in: podpass token inspect - < FILE, or name its file: --token-file FILE.",
+            code="config.token-argument",
+        )
+    return octets.decode("utf-8", "replace").strip()
+
+
+_source = click.argument("source", default="-", metavar="[-]")
+_token_file = click.option(
+    "--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Read the token from this file."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@command.command()
+@click.option("--audience", required=True, help="Whom the token is for.")
+@click.option("--source", type=click.Choice(["request", "file"]), default="request", show_default=True, help="Where it comes from.")
+@click.option("--service-account", metavar="NAMESPACE/NAME", help="Whose token to request from the API server.")
+@click.option("--expiration", type=click.IntRange(600, 86400), default=3600, show_default=True, help="Seconds that it shall live.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="The projected token, for --source file.")
+@click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Default: as kubectl finds it.")
+@click.option("--context", help="A context of the kubeconfig.")
+def get(
+    *,
+    audience: str,
+    source: str,
+    service_account: str | None,
+    expiration: int,
+    token_file: Path | None,
+    kubeconfig: Path | None,
+    context: str | None,
+) -> None:
+    """Print a subject token.
+
+    It is a credential: pipe it on (podpass token get … | podpass token inspect -).
+    """
+    from podpass.cli.subject_token import from_file, request
+
+    if source == "file":
+        secret = from_file(token_file, audience)
+    else:
+        secret = request(service_account, audience, expiration, kubeconfig, context)
+    _print_secret(secret)
+
+
+def _print_secret(secret: "Secret[str]") -> None:
+    click.echo(secret.reveal())
+
+
+@command.command()
+@_source
+@_token_file
+@_json
+def inspect(source: str, token_file: Path | None, *, as_json: bool) -> None:
+    """Show a token's header and claims, never its signature.
+
+    Nothing is verified: whoever wrote the token wrote all of this.
+    """
+    from podpass.verify import parse
+
+    token = parse(_read(source, token_file))
+    if as_json:
+        click.echo(json.dumps({"version": 1, "verified": False, "header": token.header, "claims": token.payload.members}, indent=2))
+        return
+    click.echo("Nothing here is verified.\n")
+    for title, members in (("header", token.header), ("claims", token.payload.members)):
+        click.secho(title, bold=True)
+        for name, value in members.items():
+            click.echo(f"  {name:<15} {_readable(name, value)}")
+
+
+def _readable(name: str, value: Any) -> str:  # noqa: ANN401 - whatever the issuer wrote
+    text = value if isinstance(value, str) else json.dumps(value)
+    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    if name in {"exp", "iat", "nbf"} and isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return f"{printable}  ({datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+        except (OverflowError, OSError, ValueError):
+            return f"{printable}  (no moment that a clock can show)"
+    return printable
+
+
+@command.command()
+@_source
+@_token_file
+@click.option(
+    "-f",
+    "--file",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("podpass.yaml"),
+    show_default=True,
+    help="The federation file.",
+)
+@click.option(
+    "--jwks",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The issuer's public keys; without it the cluster is asked.",
+)
+@click.option("--project-number", metavar="NUMBER", help="Of the file's project; without it the token's audience tells.")
+@_json
+def explain(source: str, token_file: Path | None, file: Path, jwks: Path | None, project_number: str | None, *, as_json: bool) -> None:
+    """Judge a token as Google would, check by check, and name the first that fails.
+
+    With --jwks nobody is asked: kubectl get --raw /openid/v1/jwks > jwks.json
+    """
+    from podpass.cli.subject_token import published_keys
+    from podpass.config.federation import load
+    from podpass.federate.explain import explain as judge
+    from podpass.verify import KeySet
+
+    token = _read(source, token_file)
+    federation = load(file)
+    keys = KeySet.parse(jwks.read_bytes() if jwks else published_keys(federation.cluster))
+    explanation = judge(token, federation, keys, datetime.now(UTC), project_number=project_number)
+    (_print_json if as_json else _print_trace)(explanation)
+    if explanation.judgement.refusal:
+        click.get_current_context().exit(FAILED)
+
+
+def _print_json(explanation: "Explanation") -> None:
+    judgement = explanation.judgement
+    refusal = judgement.refusal
+    click.echo(
+        json.dumps(
+            {
+                "version": 1,
+                "provider": str(explanation.provider.name),
+                "assumptions": list(explanation.assumptions),
+                "checks": [
+                    {"name": check.name, "passed": check.passed, "detail": check.detail, "warning": check.warning}
+                    for check in judgement.checks
+                ],
+                "not_reached": list(judgement.not_reached),
+                "refusal": {"error": refusal.code, "error_description": refusal.description} if refusal else None,
+                "attributes": dict(judgement.attributes),
+            },
+            indent=2,
+        )
+    )
+
+
+def _print_trace(explanation: "Explanation") -> None:
+    judgement = explanation.judgement
+    for assumption in explanation.assumptions:
+        click.echo(f"Assumed: {assumption}")
+    for check in judgement.checks:
+        click.secho("  ✓ " if check.passed else "  ✗ ", fg="green" if check.passed else "red", nl=False)
+        click.echo(f"{check.name:<15} {check.detail}")
+        if check.warning:
+            click.secho(f"    {'':<15} {check.warning}", fg="yellow")
+    for name in judgement.not_reached:
+        click.secho(f"  - {name:<15} not reached", dim=True)
+    if judgement.refusal:
+        click.echo(f"\nGoogle's answer: {judgement.refusal.code}: {judgement.refusal.description}")
+    else:
+        click.echo(f"\nGoogle accepts it as principal://iam.googleapis.com/{explanation.provider.name.pool}/subject/{judgement.subject}")
