@@ -38,6 +38,9 @@ _VOLATILE = frozenset(
     | {"uniqueId", "updated", "visibleFrom_s"}
 )
 
+# Kinds of which a record is only a request under way.
+_FLEETING = frozenset({"storage.upload"})
+
 
 class Universe:
     """Everything that Google knows, in one process.
@@ -111,7 +114,7 @@ class Universe:
         """Return everything that was declared, in a stable form; what is only soft-deleted stands by name under `tombstones`."""
         dump: Json = {}
         tombstones = []
-        for kind in self.store.kinds():
+        for kind in (each for each in self.store.kinds() if each not in _FLEETING):
             for record in self.store.select(kind):
                 if record.value.get("state") == "DELETED":
                     tombstones.append(f"{kind} {record.value.get('email') or record.key}")

@@ -10,6 +10,7 @@ from podpass.sandbox.google import (
     sts,
 )
 from podpass.sandbox.google.service import Service
+from podpass.sandbox.google.storage import service as storage
 
 SERVICES: tuple[Service, ...] = (
     credentials.SERVICE,
@@ -17,5 +18,7 @@ SERVICES: tuple[Service, ...] = (
     oauth.SERVICE,
     resource_manager.SERVICE,
     service_usage.SERVICE,
+    storage.SERVICE,
+    storage.SERVICE,
     sts.SERVICE,
 )

@@ -31,10 +31,11 @@ def list_objects(call: Call) -> Json:
             raise left_out(f"list parameter {name}")
     bucket, prefix = call.params["bucket"], call.query.get("prefix", "")
     records = {record.value["name"]: record for record in call.universe.store.select(OBJECT, object_key(bucket, prefix))}
-    chosen, token = page(call.query, folded(records, prefix, call.query.get("delimiter", "")))
-    items = [object_json(call, record.value) for name, record in records.items() if name in chosen]
-    prefixes = sorted(chosen - records.keys())
-    found = {name: rows for name, rows in (("prefixes", prefixes), ("items", items)) if rows}
+    delimiter = call.query.get("delimiter", "")
+    chosen, token = page(call.query, folded(records, prefix, delimiter))
+    rows = [name for name in records if name in chosen and not (delimiter and delimiter in name[len(prefix) :])]
+    items, prefixes = [object_json(call, records[name].value) for name in rows], sorted(chosen.difference(rows))
+    found = {name: each for name, each in (("prefixes", prefixes), ("items", items)) if each}
     return {"kind": "storage#objects", **found, **token}
 
 

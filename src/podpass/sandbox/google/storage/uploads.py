@@ -186,7 +186,7 @@ def _part(call: Call) -> ContentRange:
 
 
 def _draft(call: Call, metadata: Json) -> Json:
-    """Decide everything about an object but its bytes; refuse an ACL that its bucket does not take."""
+    """Decide everything about an object but its bytes; whoever makes it owns it and so may share it [K]."""
     bucket, acl = bucket_record(call).value, call.query.get("predefinedAcl", "")
     if metadata.get("acl"):
         raise left_out("object ACL of its own: use predefinedAcl")
@@ -197,7 +197,6 @@ def _draft(call: Call, metadata: Json) -> Json:
             raise uniform_access()
         if prevented(bucket) and acl in {"publicRead", "authenticatedRead"}:
             raise public_access_prevented()
-        call.require("storage.objects.setIamPolicy", call.on)
     return {
         **{name: metadata[name] for name in _SETTABLE if metadata.get(name) is not None},
         "bucket": bucket["name"],
