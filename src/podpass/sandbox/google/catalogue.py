@@ -19,6 +19,5 @@ SERVICES: tuple[Service, ...] = (
     resource_manager.SERVICE,
     service_usage.SERVICE,
     storage.SERVICE,
-    storage.SERVICE,
     sts.SERVICE,
 )
