@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long to wait before the next try: exponentially longer, with jitter, within a bound.
+
+Source: Google's advice for clients (truncated exponential backoff with jitter), and AIP-194.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+SETTLING: Final = timedelta(seconds=120)
+"""How long a thing that was just made may be unknown to the rest of Google: published for service accounts as `60 seconds or more`. [M]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """When to try again, and when to stop.
+
+    Attributes:
+        first: The longest first pause; it doubles each time up to `longest`. The real one is anywhere between half of it and all of it.
+        longest: See there.
+        within: No pause begins that would end later than this after the start.
+        sleep: Waits; tests pass their own.
+        monotonic: The clock that `sleep` moves.
+        jitter: From 0 to 1.
+    """
+
+    first: timedelta = timedelta(milliseconds=500)
+    longest: timedelta = timedelta(seconds=16)
+    within: timedelta = timedelta(seconds=60)
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    monotonic: Callable[[], float] = field(default=time.monotonic, repr=False)
+    jitter: Callable[[], float] = field(default=random.random, repr=False)
+
+    def start(self) -> "Attempts":
+        """Begin to count."""
+        return Attempts(self)
+
+
+class Attempts:
+    """The tries of one call."""
+
+    def __init__(self, pacing: Pacing) -> None:
+        self._pacing = pacing
+        self._deadline = pacing.monotonic() + pacing.within.total_seconds()
+        self.count = 1
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the bound."""
+        return max(0.0, self._deadline - self._pacing.monotonic())
+
+    def pause(self, *, at_least: float = 0.0) -> bool:
+        """Wait and return True, or return False at once where the wait would end after the bound.
+
+        Args:
+            at_least: Seconds that the other side asked for (`Retry-After`).
+        """
+        ceiling = min(self._pacing.first.total_seconds() * 2 ** (self.count - 1), self._pacing.longest.total_seconds())
+        wait = max(ceiling * (0.5 + self._pacing.jitter() / 2), at_least)
+        if wait > self.remaining:
+            return False
+        self._pacing.sleep(wait)
+        self.count += 1
+        return True
+
+
+def until_settled(call: Callable[[], T], is_settling: Callable[[Exception], bool], pacing: Pacing) -> T:
+    """Repeat a call while it fails as things do that were just made; the last failure is raised when the bound is reached."""
+    attempts = pacing.start()
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not is_settling(error) or not attempts.pause():
+                raise

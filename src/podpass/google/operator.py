@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's credentials: whose rights podpass uses when it changes things at Google.
+
+Found by google-auth's default chain: GOOGLE_APPLICATION_CREDENTIALS, then gcloud's application default credentials, then the metadata
+server. google-auth does the rest over our own HTTP client, so it needs no `requests` package.
+"""
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn
+
+import google.auth
+import google.auth.credentials
+import google.auth.exceptions
+import google.auth.transport
+import httpx2
+
+from podpass.errors import NeighbourError, SourceUnavailableError
+from podpass.google.rest import new_http, unreachable
+from podpass.names.secret import redact
+
+log = logging.getLogger(__name__)
+
+SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+_LOG_IN = "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a credential file."
+
+
+class HttpResponse(google.auth.transport.Response):
+    """An answer, as google-auth reads it."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        return self._response.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers, whatever their case."""
+        return self._response.headers
+
+    @property
+    def data(self) -> bytes:
+        """The whole body."""
+        return self._response.content
+
+
+class HttpRequest(google.auth.transport.Request):
+    """Lets google-auth send its requests over our client. Redirects are not followed: the bodies hold tokens."""
+
+    def __init__(self, http: httpx2.Client) -> None:
+        self._http = http
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **_: object,
+    ) -> HttpResponse:
+        """Send one request.
+
+        Raises:
+            google.auth.exceptions.TransportError: No answer.
+        """
+        limit: Any = httpx2.USE_CLIENT_DEFAULT if timeout is None else timeout
+        try:
+            response = self._http.request(method, url, content=body, headers=headers, timeout=limit, follow_redirects=False)
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+            raise google.auth.exceptions.TransportError(error) from error  # type: ignore[no-untyped-call]  # google-auth is not typed
+        return HttpResponse(response)
+
+
+class Operator:
+    """Somebody's credentials, renewed when needed; safe for threads. It is an `Authorizer`.
+
+    Attributes:
+        account: Whose, as far as the credentials say: an email, or what kind of credentials they are.
+        project: The project that the environment or the credentials name; None if neither does.
+    """
+
+    def __init__(self, credentials: google.auth.credentials.Credentials, http: httpx2.Client, *, project: str | None = None) -> None:
+        self._credentials: Any = credentials  # google-auth's methods are not typed
+        self._request = HttpRequest(http)
+        self._lock = threading.Lock()
+        self.account = _account(credentials)
+        self.project = project
+
+    def __repr__(self) -> str:
+        return f"<Operator {self.account}>"
+
+    @property
+    def universe(self) -> str:
+        """The universe domain that the credentials belong to."""
+        return str(getattr(self._credentials, "universe_domain", "googleapis.com"))
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request; renews the token first if its time is over.
+
+        Raises:
+            SourceUnavailableError: The credentials give no token: expired, revoked, or to be confirmed by logging in again.
+            UnreachableError: The token endpoint gave no answer.
+        """
+        headers: dict[str, str] = {}
+        with self._lock, _as_ours(self.account):
+            self._credentials.before_request(self._request, "GET", "https://iam.googleapis.com/", headers)
+        return {name.lower(): value for name, value in headers.items()}
+
+    def renew(self, stale: Mapping[str, str]) -> None:
+        """Renew the token, unless somebody did since `stale` was made."""
+        with self._lock, _as_ours(self.account):
+            if stale.get("authorization") == f"Bearer {self._credentials.token}":
+                self._credentials.refresh(self._request)
+
+
+def find(http: httpx2.Client | None = None) -> Operator:
+    """Find the operator's credentials by google-auth's default chain; asks for no token yet.
+
+    Raises:
+        SourceUnavailableError: There are none, or the file that is named cannot be used.
+        UnreachableError: The project of credentials that are themselves federated could not be looked up.
+    """
+    http = http or new_http()
+    with warnings.catch_warnings(), _as_ours("the default credentials"):
+        # google-auth warns of end-user credentials without a quota project; Google's refusal says it better, if it comes.
+        warnings.simplefilter("ignore", UserWarning)
+        credentials, project = google.auth.default(scopes=[SCOPE], request=HttpRequest(http))
+    operator = Operator(credentials, http, project=project)
+    log.info("operator: %s", operator.account)
+    return operator
+
+
+def _account(credentials: object) -> str:
+    for name in ("service_account_email", "signer_email", "account"):
+        value = getattr(credentials, name, None)
+        if isinstance(value, str) and "@" in value:
+            return value
+    module = type(credentials).__module__.rpartition(".")[2].strip("_")
+    return {"credentials": "the user logged in with gcloud", "identity_pool": "a federated identity"}.get(module, module.replace("_", " "))
+
+
+@contextmanager
+def _as_ours(account: str) -> Iterator[None]:
+    """Turn google-auth's errors into ours, without the bodies that may hold tokens."""
+    try:
+        yield
+    except google.auth.exceptions.GoogleAuthError as error:
+        _raise(account, error)
+
+
+def _raise(account: str, error: google.auth.exceptions.GoogleAuthError) -> NoReturn:
+    words = redact(str(error.args[0]) if error.args else "")[:400]
+    if isinstance(error, google.auth.exceptions.TransportError):
+        raise _unreachable(error) from error
+    if isinstance(error, google.auth.exceptions.ReauthFailError) or "invalid_rapt" in str(error) or "reauth" in words.lower():
+        raise SourceUnavailableError(
+            f"The session of {account} is over.",
+            "The organization wants a new login from time to time, and the last one is too old.",
+            "Run `gcloud auth application-default login`.",
+            code="credential.operator-reauthentication",
+        ) from error
+    if isinstance(error, google.auth.exceptions.RefreshError):
+        raise SourceUnavailableError(
+            f"The credentials of {account} give no access token.", f"{words.rstrip('.')}.", _LOG_IN, code="credential.operator-expired"
+        ) from error
+    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if named:
+        raise SourceUnavailableError(
+            f"The Google credentials in {named} cannot be used.",
+            f"{words.rstrip('.')}.",
+            "GOOGLE_APPLICATION_CREDENTIALS names that file: correct it, or unset it to use gcloud's.",
+            code="credential.operator-none",
+        ) from error
+    raise SourceUnavailableError(
+        "There are no Google credentials here.",
+        "GOOGLE_APPLICATION_CREDENTIALS is not set, gcloud has no application default credentials, and this is no machine of Google's.",
+        _LOG_IN,
+        code="credential.operator-none",
+    ) from error
+
+
+def _unreachable(error: Exception) -> NeighbourError:
+    cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    request = getattr(cause, "_request", None)
+    host = request.url.host if isinstance(request, httpx2.Request) else "Google's token endpoint"
+    return unreachable(host, "give the operator an access token", cause)
