@@ -78,6 +78,10 @@ class Universe:
             latency=self.settings.latency if latency is None else latency,
         )
 
+    def latency_s(self) -> float:
+        """Return the simulated round trip as it is now, in seconds."""
+        return self.settings.latency.total_seconds()
+
     def project(self, name: str) -> Json | None:
         """Find a project by id or number."""
         record = self.store.get("project", name)

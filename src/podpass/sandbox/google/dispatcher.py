@@ -9,11 +9,11 @@ permission; (7) the handler answers. A handler is reached through these steps on
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from podpass.sandbox.google.message import Answer, Fault, Query, Request, google_fault, unimplemented
+from podpass.sandbox.google.message import Answer, Fault, Query, Receive, Request, Scope, Send, google_fault, read_request, unimplemented
 from podpass.sandbox.google.service import ANONYMOUS, CLOUD_PLATFORM, PUBLIC, Call, Caller, Method, Service
 from podpass.sandbox.store import ConflictError
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from podpass.sandbox.universe import Universe
 
 _log = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Dispatcher:
@@ -102,35 +98,11 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request of an ASGI server."""
-        request = await _read(scope, receive)
-        latency = self._universe.settings.latency.total_seconds()
-        if latency:
-            await asyncio.sleep(latency)
+        request = await read_request(scope, receive)
+        if latency_s := self._universe.latency_s():
+            await asyncio.sleep(latency_s)
         answer = self.handle(request)
-        headers = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
-        if not any(name == b"content-length" for name, _ in headers):
-            headers.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if request.verb == "HEAD" else answer.body})
-
-
-async def _read(scope: Scope, receive: Receive) -> Request:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    chunks = []
-    while True:
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body"):
-            break
-    return Request(
-        verb=scope["method"],
-        host=headers.get("host", "").lower().removesuffix(":443"),
-        path=scope["raw_path"].decode("latin-1").partition("?")[0],
-        query=scope["query_string"].decode("latin-1"),
-        headers=headers,
-        body=b"".join(chunks),
-        scheme=scope["scheme"],
-    )
+        await answer.send(send, bodiless=request.verb == "HEAD")
 
 
 def _check_scopes(method: Method, caller: Caller) -> None:

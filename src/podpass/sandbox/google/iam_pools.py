@@ -4,11 +4,12 @@
 Names carry the project's number whatever the request wrote; both find the same pool.
 """
 
-from podpass.sandbox.google.message import invalid, unimplemented
+from podpass.sandbox.google.message import unimplemented
 from podpass.sandbox.google.paging import page
 from podpass.sandbox.google.service import Call, Resource, method, project_resource
 from podpass.sandbox.google.soft_deleted import SoftDeletedKind, operation
 from podpass.sandbox.store import Json
+from podpass.wif.limits import Violation, check_pool, check_provider
 
 _ID = "iam.projects.locations.workloadIdentityPools"
 _POOLS = "/v1/projects/{project}/locations/global/workloadIdentityPools"
@@ -18,19 +19,27 @@ _PROVIDER = _PROVIDERS + "/{provider}"
 _COMMON = {"displayName": str, "description": str, "disabled": bool}
 
 
-def _check_pool(_call: Call, value: Json) -> None:
-    for name, limit in (("displayName", 32), ("description", 256)):  # google-wire 7.3 [R]
-        if len(value.get(name, "")) > limit:
-            raise invalid(f"The {name} has at most {limit} characters.")  # [?] the text
+def _check_pool(value: Json) -> list[Violation]:
+    pool_id = value["name"].rpartition("/")[2]
+    return check_pool(pool_id, display_name=value.get("displayName", ""), description=value.get("description", ""))
 
 
-def _check_provider(call: Call, value: Json) -> None:
-    _check_pool(call, value)
+def _check_provider(value: Json) -> list[Violation]:
+    oidc = value.get("oidc", {})
+    return check_provider(
+        provider_id=value["name"].rpartition("/")[2],
+        issuer_uri=oidc.get("issuerUri", ""),
+        attribute_mapping=value.get("attributeMapping", {}),
+        attribute_condition=value.get("attributeCondition"),
+        allowed_audiences=tuple(oidc.get("allowedAudiences", ())),
+        jwks_json=oidc.get("jwksJson"),
+        display_name=value.get("displayName", ""),
+        description=value.get("description", ""),
+    )
 
 
-POOL = SoftDeletedKind("pool", "workload identity pool", "google.iam.admin.v1.WorkloadIdentityPool", _COMMON, _check_pool)
+POOL = SoftDeletedKind("pool", "google.iam.admin.v1.WorkloadIdentityPool", _COMMON, _check_pool)
 PROVIDER = SoftDeletedKind(
-    "provider",
     "provider",
     "google.iam.admin.v1.WorkloadIdentityPoolProvider",
     {

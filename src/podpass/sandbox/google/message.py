@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes in and out of a Google service: a request, an answer, a refusal in the terms of Google's error model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -9,6 +9,10 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from podpass.sandbox.store import Json
+
+Scope = MutableMapping[str, Any]  # the three of ASGI
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Query(Mapping[str, str]):
@@ -69,6 +73,34 @@ class Answer:
     def json(cls, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> "Answer":  # noqa: ANN401 - whatever JSON holds
         """Answer with JSON."""
         return cls(status, msgspec.json.encode(value), {"content-type": "application/json; charset=UTF-8", **(headers or {})})
+
+    async def send(self, send: Send, *, bodiless: bool = False) -> None:
+        """Send it through an ASGI server; `bodiless`: to a HEAD."""
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        if not any(name == b"content-length" for name, _ in headers):
+            headers.append((b"content-length", str(len(self.body)).encode()))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if bodiless else self.body})
+
+
+async def read_request(scope: Scope, receive: Receive) -> Request:
+    """Take a whole request from an ASGI server."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    return Request(
+        verb=scope["method"],
+        host=headers.get("host", "").lower().removesuffix(":443"),
+        path=scope["raw_path"].decode("latin-1").partition("?")[0],
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        body=b"".join(chunks),
+        scheme=scope["scheme"],
+    )
 
 
 class Fault(Exception):  # noqa: N818 - Google's word for it in our tables; an answer, not a failure of ours

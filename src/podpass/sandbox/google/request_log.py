@@ -34,6 +34,10 @@ class RequestLog:
             }
         )
 
+    def refuse(self, request: Request, status: int) -> None:
+        """Note what never came to a service: another host, or three names that disagree."""
+        self.add(request, None, status, "unknown", time.time())
+
     def entries(self) -> list[Json]:
         """Return the log."""
         return list(self._entries)

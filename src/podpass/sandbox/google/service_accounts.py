@@ -4,13 +4,13 @@
 import base64
 import secrets
 
-from podpass.errors import ConfigError
-from podpass.names import GoogleServiceAccount
-from podpass.sandbox.google.message import Fault, exists, invalid, not_found
+from podpass.sandbox.google.message import Fault, exists, not_found
 from podpass.sandbox.google.paging import page
 from podpass.sandbox.google.policies import get_policy, set_policy, test_permissions
 from podpass.sandbox.google.service import PUBLIC, Call, Resource, method, project_resource
+from podpass.sandbox.google.soft_deleted import refuse_violations
 from podpass.sandbox.store import Json, Record
+from podpass.wif.limits import check_service_account
 
 _ID = "iam.projects.serviceAccounts"
 _ACCOUNTS = "/v1/projects/{project}/serviceAccounts"
@@ -57,13 +57,9 @@ def create_account(call: Call) -> Json:
     """Create an account; policies do not know it for a moment (google-wire 7.4)."""
     body, project = call.json(), call.on.project
     account_id, described = str(body.get("accountId", "")), body.get("serviceAccount") or {}
-    try:
-        email = GoogleServiceAccount.parse(account_id, project=project).email if "@" not in account_id else ""
-    except ConfigError:
-        email = ""
-    if not email:
-        raise invalid("Invalid service account ID. It must be 6 to 30 characters long and match [a-z]([-a-z0-9]*[a-z0-9]).")  # [?] the text
-    _check_texts(described)
+    texts = {name: str(described.get(name, "")) for name in ("displayName", "description")}
+    refuse_violations(check_service_account(account_id, display_name=texts["displayName"], description=texts["description"]))
+    email = f"{account_id}@{project}.iam.gserviceaccount.com"
     if call.universe.store.get("serviceAccount", email):
         name = f"projects/{project}/serviceAccounts/{email}"
         detail = {"@type": "type.googleapis.com/google.rpc.ResourceInfo", "resourceName": name}
@@ -79,16 +75,9 @@ def create_account(call: Call) -> Json:
         "email": email,
         "oauth2ClientId": unique_id,
         "visibleFrom_s": visible.timestamp(),
-        **{name: described[name] for name in ("displayName", "description") if described.get(name)},
+        **{name: text for name, text in texts.items() if text},
     }
     return _shown(call.universe.store.put("serviceAccount", email, value, expect=0))
-
-
-def _check_texts(described: Json) -> None:
-    for name, limit_bytes in (("displayName", 100), ("description", 256)):  # google-wire 7.3 [R]
-        text = described.get(name, "")
-        if not isinstance(text, str) or len(text.encode()) > limit_bytes:
-            raise invalid(f"The {name} of a service account has at most {limit_bytes} bytes.")  # [?] the text
 
 
 @method(id=f"{_ID}.list", verb="GET", path=_ACCOUNTS, permission="iam.serviceAccounts.list", on=_project)

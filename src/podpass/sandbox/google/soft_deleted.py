@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from podpass.errors import ConfigError
-from podpass.names.pool import check_id
 from podpass.sandbox.google.message import Fault, exists, invalid, not_found
 from podpass.sandbox.google.service import Call
 from podpass.sandbox.store import Json, Record
+from podpass.wif.limits import Violation
 
 _TYPE_NAMES = {str: "TYPE_STRING", bool: "TYPE_BOOL", dict: "Map", list: "List"}
 
@@ -22,17 +21,15 @@ class SoftDeletedKind:
 
     Attributes:
         kind: Its kind in the store.
-        noun: What messages call it.
         protobuf: Its protobuf type, as operations name it.
         fields: The leaves that may be set, dotted, each with the type of its value.
-        check: Refuses a whole value that Google would refuse.
+        check: Lists what Google would refuse in a whole value.
     """
 
     kind: str
-    noun: str
     protobuf: str
     fields: Mapping[str, type]
-    check: Callable[[Call, Json], None]
+    check: Callable[[Json], list[Violation]]
 
     def find(self, call: Call, name: str) -> Record:
         """Read one by its full name, also a deleted one that is not yet gone for good.
@@ -57,10 +54,6 @@ class SoftDeletedKind:
         Raises:
             Fault: A bad id or body, or a name that is taken; a deleted one keeps its name for 30 days.
         """
-        try:
-            check_id(self.noun, name.rpartition("/")[2])
-        except ConfigError as error:
-            raise invalid(str(error)) from None  # [?] the text; the rule [R]
         taken = call.universe.store.get(self.kind, name)
         if taken and not _is_gone(taken.value, call.universe.clock.now()):
             raise exists()
@@ -97,7 +90,7 @@ class SoftDeletedKind:
 
     def _written(self, call: Call, value: Json, expect: int) -> Json:
         if value["state"] == "ACTIVE":
-            self.check(call, value)
+            refuse_violations(self.check(value))
         call.universe.store.put(self.kind, value["name"], value, expect=expect)
         name = f"{value['name']}/operations/{secrets.token_hex(12)}"
         started = {"name": name, "metadata": {"@type": f"type.googleapis.com/{self.protobuf}OperationMetadata"}}
@@ -135,9 +128,22 @@ class SoftDeletedKind:
 
     def _typed(self, leaf: str, found: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
         expected = self.fields[leaf]
-        if found is not None and not isinstance(found, expected):
+        parts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+        if found is not None and not (isinstance(found, expected) and all(isinstance(part, str) for part in parts)):
             raise invalid(f"Invalid value at '{leaf}' ({_TYPE_NAMES[expected]}), {found!r}")  # [K]
         return found
+
+
+def refuse_violations(violations: list[Violation]) -> None:
+    """Refuse a value with the first rule that it breaks as the message, and all of them as details.
+
+    Raises:
+        Fault: 400, if there are any.
+    """
+    if violations:
+        fields = [{"field": each.field, "description": each.message} for each in violations]
+        details = ({"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": fields},)
+        raise invalid(violations[0].message, details=details)
 
 
 def precondition() -> Fault:

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sandbox's own door, beside Google's and Kubernetes': what it holds, what was asked of it, and what no API of theirs offers.
+
+HTTP on loopback with a bearer token, both in the environment of a logged-in process: `PODPASS_SANDBOX_ADMIN` and
+`PODPASS_SANDBOX_ADMIN_TOKEN`.
+
+=======================  ====================================================================================================
+GET /dump                everything that was declared, in a stable form
+GET /requests            the requests to Google's side, oldest first
+POST /settings           ``{"propagation_s"?, "latency_ms"?}``
+POST /cluster/restart    ``{"issuer"?, "acceptedIssuers"?, "newKey"?, "keepOldKeys"?}``: the API server with other flags, as in life
+=======================  ====================================================================================================
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from podpass.sandbox.cluster import IssuerChange
+from podpass.sandbox.google.message import Answer, Receive, Request, Scope, Send, read_request
+from podpass.sandbox.settings import KeyType
+from podpass.sandbox.store import Json
+
+if TYPE_CHECKING:
+    from podpass.sandbox.hosting import Sandbox
+
+
+class _Settings(msgspec.Struct, forbid_unknown_fields=True):
+    propagation_s: float | None = None
+    latency_ms: float | None = None
+
+
+class _Restart(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    issuer: str | None = None
+    accepted_issuers: tuple[str, ...] | None = None
+    new_key: KeyType | None = None
+    keep_old_keys: bool = True
+
+
+class AdminApp:
+    """The ASGI application behind the door.
+
+    Args:
+        sandbox: What it is the door of.
+        token: The bearer token that callers show.
+    """
+
+    def __init__(self, sandbox: "Sandbox", token: str) -> None:
+        self._sandbox = sandbox
+        self._token = token
+        self._routes: dict[tuple[str, str], Callable[[bytes], Awaitable[Json]]] = {
+            ("GET", "/dump"): self._dump,
+            ("GET", "/requests"): self._requests,
+            ("POST", "/settings"): self._change_settings,
+            ("POST", "/cluster/restart"): self._restart_cluster,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request of an ASGI server."""
+        await (await self._answer(await read_request(scope, receive))).send(send)
+
+    async def _answer(self, request: Request) -> Answer:
+        shown = request.headers.get("authorization", "")
+        if not hmac.compare_digest(shown.encode(), f"Bearer {self._token}".encode()):
+            return Answer.json({"error": "the token of PODPASS_SANDBOX_ADMIN_TOKEN is wanted as a bearer token"}, 401)
+        route = self._routes.get((request.verb, request.path))
+        if route is None:
+            return Answer.json({"error": f"no {request.verb} {request.path}", "routes": [" ".join(each) for each in self._routes]}, 404)
+        try:
+            return Answer.json(await route(request.body))
+        except msgspec.DecodeError as error:
+            return Answer.json({"error": str(error)}, 400)
+
+    async def _dump(self, _body: bytes) -> Json:
+        return await self._sandbox.dump()
+
+    async def _requests(self, _body: bytes) -> Json:
+        return {"requests": self._sandbox.universe.log.entries()}
+
+    async def _change_settings(self, body: bytes) -> Json:
+        asked = msgspec.json.decode(body, type=_Settings)
+        universe = self._sandbox.universe
+        universe.change_settings(
+            propagation=None if asked.propagation_s is None else timedelta(seconds=asked.propagation_s),
+            latency=None if asked.latency_ms is None else timedelta(milliseconds=asked.latency_ms),
+        )
+        settings = universe.settings
+        return {"propagation_s": settings.propagation.total_seconds(), "latency_ms": settings.latency.total_seconds() * 1000}
+
+    async def _restart_cluster(self, body: bytes) -> Json:
+        asked = msgspec.json.decode(body or b"{}", type=_Restart)
+        cluster = self._sandbox.cluster
+        if cluster is None:
+            return {"error": "this sandbox has no cluster of its own"}
+        await cluster.restart(IssuerChange(asked.issuer, asked.accepted_issuers, asked.new_key, asked.keep_old_keys))
+        return {"issuers": cluster.issuers}

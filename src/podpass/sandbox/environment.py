@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment of a process inside the sandbox: for somebody who is logged in to it, or for a pod.
+
+Unmodified clients take everything from here (google-wire 1.1, 1.2, 1.6): the way through the proxy, the authority to trust, and credentials
+in the form that each of them reads.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from podpass.sandbox.ca import write_private
+from podpass.sandbox.settings import SandboxSettings
+
+# One's own OAuth client. It is no secret, in life neither: that of a desktop program is known to all who have the program.
+_CLIENT = {"client_id": "podpass-sandbox.apps.googleusercontent.com", "client_secret": "not-a-secret"}
+
+# gcloud without questions, reports, and searches for a metadata server (google-wire 1.1).
+_QUIET = {
+    "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+    "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+    "CLOUDSDK_SURVEY_DISABLE_PROMPTS": "1",
+    "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
+    "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
+}
+
+
+def inside(proxy_url: str, authority: Path) -> dict[str, str]:
+    """Return what any process needs so that its requests stay in the sandbox: the proxy and the authority, each in all its spellings."""
+    direct = "127.0.0.1,localhost"
+    return {
+        **{name: proxy_url for base in ("HTTPS_PROXY", "HTTP_PROXY") for name in (base, base.lower())},
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), direct),
+        # OpenSSL and Go; requests; curl; Node; httplib2; gRPC
+        **{
+            name: str(authority)
+            for name in (
+                "SSL_CERT_FILE",
+                "REQUESTS_CA_BUNDLE",
+                "CURL_CA_BUNDLE",
+                "NODE_EXTRA_CA_CERTS",
+                "HTTPLIB2_CA_CERTS",
+                "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+            )
+        },
+        "NO_GCE_CHECK": "true",  # the machine's own metadata server, if it has one, is not the sandbox's
+    }
+
+
+def logged_in(
+    directory: Path, settings: SandboxSettings, authority: Path, refresh_token: str, kubeconfig: Mapping[str, object] | None
+) -> dict[str, str]:
+    """Write the files of a logged-in user and return the variables that name them.
+
+    Args:
+        directory: Where the files go.
+        settings: Of the sandbox.
+        authority: The certificate to trust.
+        refresh_token: The operator's.
+        kubeconfig: The cluster administrator's way in; None: there is no cluster, or it is the user's own.
+    """
+    operator = {"type": "authorized_user", **_CLIENT, "refresh_token": refresh_token, "universe_domain": "googleapis.com"}
+    credentials = directory / "operator.json"
+    write_private(credentials, json.dumps(operator, indent=2).encode())
+    boto = directory / "boto"
+    write_private(boto, _boto(authority, refresh_token, settings.project_id).encode())
+    gcloud = directory / "gcloud"
+    gcloud.mkdir(exist_ok=True)
+    variables = {
+        **_QUIET,
+        "CLOUDSDK_CONFIG": str(gcloud),
+        "CLOUDSDK_CORE_PROJECT": settings.project_id,
+        "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": str(authority),
+        "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(credentials),
+        "GOOGLE_APPLICATION_CREDENTIALS": str(credentials),
+        "GOOGLE_CLOUD_PROJECT": settings.project_id,
+        "BOTO_CONFIG": str(boto),
+        "KUBECACHEDIR": str(directory / "kube-cache"),
+    }
+    if kubeconfig is not None:
+        path = directory / "kubeconfig"
+        write_private(path, json.dumps(kubeconfig, indent=2).encode())  # JSON is YAML
+        variables["KUBECONFIG"] = str(path)
+    return variables
+
+
+def _boto(authority: Path, refresh_token: str, project: str) -> str:
+    """Return the configuration of native gsutil, which reads none of gcloud's override variables (google-wire 1.2)."""
+    return f"""[Credentials]
+gs_oauth2_refresh_token = {refresh_token}
+[OAuth2]
+client_id = {_CLIENT["client_id"]}
+client_secret = {_CLIENT["client_secret"]}
+[Boto]
+ca_certificates_file = {authority}
+https_validate_certificates = True
+[GSUtil]
+default_project_id = {project}
+check_hashes = if_fast_else_skip
+software_update_check_period = 0
+"""

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP on loopback for an ASGI application, on a port of its own or on connections that somebody else has accepted.
+
+uvicorn's HTTP protocol without uvicorn's server: that one installs signal handlers, and cannot take over a transport. The protocol class is
+internal to uvicorn; `requirements.lock` pins it, and the tests of this room would tell.
+"""
+
+import asyncio
+import ssl
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+_KEEP_ALIVE_S = 240  # as long as Google's front ends keep an idle connection; clients reuse one without asking
+
+
+class Listener:
+    """Serve one ASGI application.
+
+    Args:
+        app: The application.
+        context: For TLS on its own port.
+    """
+
+    def __init__(self, app: Any, context: ssl.SSLContext | None = None) -> None:  # noqa: ANN401 - uvicorn's own type of it is private
+        self._config = Config(
+            app,
+            interface="asgi3",
+            http=HttpToolsProtocol,
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+        )
+        self._config.load()
+        self._context = context
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    def protocol(self, state: dict[str, Any] | None = None) -> HttpToolsProtocol:
+        """Make the protocol for one connection; `state` is what the application sees as `scope["state"]`."""
+        return HttpToolsProtocol(config=self._config, server_state=self._state, app_state=state or {})
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on 127.0.0.1; port 0 is any free one."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self.protocol, "127.0.0.1", port, ssl=self._context)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening, cut every connection, and wait until the requests under way have ended."""
+        if self._server:
+            self._server.close()
+        for protocol in tuple(self._state.connections):
+            protocol.transport.abort()
+        for task in tuple(self._state.tasks):
+            task.cancel()
+        await asyncio.gather(*self._state.tasks, return_exceptions=True)
+        if self._server:
+            await self._server.wait_closed()
