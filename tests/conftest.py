@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sandbox for every test that wants one."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from podpass.sandbox.hosting import HostedSandbox
+from podpass.sandbox.settings import SandboxSettings
+
+StartSandbox = Callable[..., HostedSandbox]
+# Long enough that a test can see the delay, short enough that the others do not wait for it.
+SHORT = timedelta(milliseconds=200)
+
+
+def _start(stack: ExitStack, **asked: Any) -> HostedSandbox:  # noqa: ANN401 - settings, and Sandbox's own keywords
+    own = {name: asked.pop(name) for name in ("images", "with_cluster", "clock") if name in asked}
+    settings = SandboxSettings(**{"propagation": SHORT, "account_visibility": SHORT, **asked})
+    return stack.enter_context(HostedSandbox(settings, **own))
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[HostedSandbox]:
+    """A whole sandbox, one a test module."""
+    with ExitStack() as stack:
+        yield _start(stack)
+
+
+@pytest.fixture(scope="module")
+def google_side() -> Iterator[HostedSandbox]:
+    """Google's side alone, one a test module."""
+    with ExitStack() as stack:
+        yield _start(stack, with_cluster=False)
+
+
+@pytest.fixture
+def start_sandbox() -> Iterator[StartSandbox]:
+    """Start a sandbox of one's own: keywords of `SandboxSettings`, and `images`, `with_cluster`, `clock`."""
+    with ExitStack() as stack:
+        yield lambda **asked: _start(stack, **asked)
+
+
+@pytest.fixture
+def inside(google_side: HostedSandbox) -> dict[str, str]:
+    """The environment of a process that is logged in to Google's side."""
+    return {**os.environ, **google_side.environment()}
