@@ -2,10 +2,10 @@
 """One change of a plan: an address, an action, and the fields that differ."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from podpass.federate.resource import EMPTY, JSON, Kind, kind_of
+from podpass.federate.resource import JSON, Kind, kind_of, nothing
 
 
 class Action(StrEnum):
@@ -45,8 +45,8 @@ class Change:
     address: str
     action: Action
     identity: Mapping[str, JSON]
-    before: Mapping[str, JSON] = EMPTY
-    after: Mapping[str, JSON] = EMPTY
+    before: Mapping[str, JSON] = field(default_factory=nothing)
+    after: Mapping[str, JSON] = field(default_factory=nothing)
     fields: tuple[FieldChange, ...] = ()
     known: bool = False
     owner: str = ""

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_DESCRIPTION = re.compile(r"Made by podpass: federation (?P<federation>[a-z0-9.-]+), cluster (?P<cluster>[A-Za-z0-9-]+)\.")
-# Google: a label's value has lower-case letters, digits, - and _; so a dot in a federation's name is written as _.
+_DESCRIPTION = re.compile(r"Made by podpass: federation (?P<federation>[a-z0-9-]+), cluster (?P<cluster>[a-z0-9-]+)\.")
+# Google: a label's value has lower-case letters, digits, - and _. A federation's name is a DNS label, which fits.
 _FEDERATION, _CLUSTER = "podpass-federation", "podpass-cluster"
 _ANNOTATION_FEDERATION, _ANNOTATION_CLUSTER = "podpass.dev/federation", "podpass.dev/cluster"
 
@@ -37,7 +37,7 @@ class Mark:
     @property
     def labels(self) -> dict[str, str]:
         """The mark as labels of a bucket or metadata of an object."""
-        return {_FEDERATION: self.federation.replace(".", "_"), _CLUSTER: self.cluster.lower()}
+        return {_FEDERATION: self.federation, _CLUSTER: self.cluster}
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -52,7 +52,7 @@ class Mark:
 
     @classmethod
     def in_labels(cls, labels: Mapping[str, str] | None) -> "Mark | None":
-        """Find the mark among labels. The dots of a federation's name come back as `_`: compare `.labels`, not the mark."""
+        """Find the mark among labels."""
         return cls._from(labels or {}, _FEDERATION, _CLUSTER)
 
     @classmethod
@@ -66,4 +66,4 @@ class Mark:
 
     def signed(self, other: "Mark | None") -> bool:
         """Whether `other`, as it was read, is this mark."""
-        return other is not None and other.labels == self.labels
+        return other == self

@@ -15,7 +15,10 @@ from podpass.federate.marks import Mark
 JSON: TypeAlias = Any
 """A JSON value. `Any`, because mypy's recursive aliases buy nothing where values are only compared, kept and sent."""
 
-EMPTY: Mapping[str, JSON] = MappingProxyType({})
+
+def nothing() -> Mapping[str, JSON]:
+    """Return no fields, unchangeable."""
+    return MappingProxyType({})
 
 
 class Kind(StrEnum):
@@ -56,8 +59,8 @@ class Resource:
 
     address: str
     identity: Mapping[str, JSON]
-    body: Mapping[str, JSON] = EMPTY
-    at_birth: Mapping[str, JSON] = EMPTY
+    body: Mapping[str, JSON] = field(default_factory=nothing)
+    at_birth: Mapping[str, JSON] = field(default_factory=nothing)
     needs: tuple[str, ...] = ()
 
     @property
@@ -99,7 +102,7 @@ class Observed:
     """
 
     status: Literal["absent", "present", "deleted"]
-    body: Mapping[str, JSON] = field(default_factory=dict)
+    body: Mapping[str, JSON] = field(default_factory=nothing)
     mark: Mark | None = None
     uid: str | None = None
 

@@ -18,6 +18,7 @@ adopting. Warned about (`cautions`): all that is legal and unwise.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from fnmatch import fnmatchcase
 
 from podpass.config.federation import GENERATED, Federation
@@ -33,6 +34,8 @@ from podpass.names import ServiceAccountRef
 from podpass.verify.jwks import KeySet
 from podpass.wif.limits import CONDITION_LIMIT_CHARS, SUBJECT_LIMIT_BYTES, check_provider
 
+# A stolen token is good for so long; more is seldom meant.
+LONG_TOKEN = timedelta(hours=6)
 # Stands for the uid of an account of another cluster: no two accounts share one.
 _NO_UID = "00000000-0000-4000-8000-000000000000"
 
@@ -241,8 +244,11 @@ def cautions(situation: Situation) -> Iterator[Caution]:
     yield from _condition_cautions(situation.federation)
     yield from _broad_members(situation)
     for workload in situation.federation.workloads:
-        if workload.service_account not in situation.facts.account_uids:
-            account = workload.service_account
+        account = workload.service_account
+        if workload.token.expiration > LONG_TOKEN:
+            hours = f"{workload.token.expiration.total_seconds() / 3600:g} h"
+            yield Caution("long-token", f"The token of {account} lives {hours}; kubelet renews it, so 1 h is enough.")
+        if account not in situation.facts.account_uids:
             create = f"kubectl -n {account.namespace} create serviceaccount {account.name}"
             yield Caution("account-missing", f"The Kubernetes account {account} is not there yet: {create}")
 

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import pytest
+
+from podpass.errors import ConfigError
+from podpass.federate.bookkeeping import announced, settled
+from podpass.federate.change import Action, Change
+from podpass.federate.receipt import Entry, Receipt, State
+from podpass.federate.resource import Observed
+
+EMPTY = Receipt("demo", "cluster-a", "demo-project")
+ITEM, MOVED = {"target": "project/p", "member": "a"}, {"target": "project/p", "member": "b"}
+
+
+def states(receipt: Receipt) -> dict[str, State]:
+    return {address: entry.state for address, entry in receipt.entries.items()}
+
+
+def test_what_is_about_to_be_made_or_adopted_is_announced() -> None:
+    made = EMPTY.with_entries({"pool/known": Entry(State.MADE, {}), "account/gone": Entry(State.MADE, {}, uid="1")})
+    changes = [
+        Change("api/sts.googleapis.com", Action.CREATE, {}),
+        Change("pool/new", Action.CREATE, {"pool": "new"}),
+        Change("pool/old", Action.UNDELETE, {}),
+        Change("pool/known", Action.UNDELETE, {}, known=True),
+        Change("bucket/b", Action.ADOPT, {}),
+        Change("account/gone", Action.CREATE, {}, known=True),
+        Change("provider/q", Action.UPDATE, {}),
+    ]
+    result = announced(made, changes)
+    assert states(result) == {
+        "account/gone": State.CREATING,
+        "bucket/b": State.ADOPTED,
+        "pool/known": State.MADE,
+        "pool/new": State.CREATING,
+        "pool/old": State.UNDELETING,
+    }
+    assert result.entries["account/gone"].uid is None
+    assert result.open_addresses == {"account/gone", "pool/new", "pool/old"}
+
+
+def test_a_deletion_is_not_announced_but_kept_until_it_is_done() -> None:
+    made = EMPTY.with_entries({"pool/p": Entry(State.MADE, {})})
+    assert announced(made, [Change("pool/p", Action.DELETE, {}, known=True)]) == made
+    assert settled(made, {}, desired=(), pending={"pool/p"}, uids={}) == made
+    assert settled(made, {}, desired=(), pending=(), uids={}).entries == {}
+
+
+def test_a_member_that_is_replaced_is_remembered_until_it_is_gone() -> None:
+    made = EMPTY.with_entries({"grant/g": Entry(State.MADE, ITEM)})
+    change = Change("grant/g", Action.UPDATE, MOVED, ITEM, MOVED, known=True)
+    open_ = announced(made, [change])
+    assert open_.entries["grant/g"] == Entry(State.CREATING, MOVED, former=(ITEM,))
+    assert announced(open_, [Change("grant/g", Action.UPDATE, ITEM, MOVED, ITEM, known=True)]).entries["grant/g"].former == (ITEM, MOVED)
+    assert announced(open_, [change]).entries["grant/g"].former == (ITEM,)
+    assert settled(open_, {}, desired={"grant/g"}, pending=(), uids={}).entries["grant/g"] == Entry(State.MADE, MOVED)
+
+
+def test_what_was_made_is_confirmed_with_its_uid() -> None:
+    open_ = EMPTY.with_entries({"account/a": Entry(State.CREATING, {}), "pool/p": Entry(State.UNDELETING, {})})
+    result = settled(open_, {}, desired={"account/a", "pool/p"}, pending=(), uids={"account/a": "7"})
+    assert result.entries == {"account/a": Entry(State.MADE, {}, uid="7"), "pool/p": Entry(State.MADE, {})}
+
+
+def test_what_an_interrupted_run_had_made_is_confirmed_as_it_was_seen() -> None:
+    open_ = EMPTY.with_entries({"account/a": Entry(State.CREATING, {})})
+    result = settled(open_, {"account/a": Observed("present", uid="7")}, desired={"account/a"}, pending=(), uids={})
+    assert result.entries["account/a"] == Entry(State.MADE, {}, uid="7")
+
+
+def test_what_could_not_be_made_stays_announced() -> None:
+    open_ = EMPTY.with_entries({"account/a": Entry(State.CREATING, {})})
+    assert settled(open_, {}, desired={"account/a"}, pending={"account/a"}, uids={}) == open_
+
+
+def test_what_nobody_asks_for_and_is_not_ours_or_not_there_is_forgotten() -> None:
+    book = EMPTY.with_entries({"bucket/b": Entry(State.ADOPTED, {}), "pool/p": Entry(State.MADE, {}), "pool/q": Entry(State.CREATING, {})})
+    assert settled(book, {"bucket/b": Observed("present")}, desired=(), pending=(), uids={}).entries == {}
+
+
+def test_an_old_grant_whose_new_form_is_somebody_elses_is_forgotten_once_it_is_gone() -> None:
+    book = EMPTY.with_entries({"grant/g": Entry(State.MADE, ITEM)})
+    assert settled(book, {}, desired={"grant/g"}, pending=(), taken_away={"grant/g"}, uids={}).entries == {}
+
+
+def test_settling_twice_changes_nothing() -> None:
+    book = EMPTY.with_entries({"bucket/b": Entry(State.ADOPTED, {}), "account/a": Entry(State.MADE, {}, uid="1")})
+    assert settled(book, {}, desired=book.entries.keys(), pending=(), uids={}) == book
+
+
+def test_a_receipt_comes_back_as_it_was_written() -> None:
+    book = EMPTY.with_entries(
+        {"grant/g": Entry(State.CREATING, MOVED, former=(ITEM,)), "account/a": Entry(State.MADE, {"email": "a@p"}, uid="7")}
+    )
+    assert Receipt.from_text(book.to_text(), origin="x") == book
+    assert Receipt.from_text(book.to_text(), origin="x").to_text() == book.to_text()
+
+
+def test_the_order_in_which_things_were_made_leaves_no_trace() -> None:
+    one, two = Entry(State.MADE, {"a": 1}), Entry(State.ADOPTED, {})
+    assert EMPTY.with_entries({"pool/p": one, "bucket/b": two}).to_text() == EMPTY.with_entries({"bucket/b": two, "pool/p": one}).to_text()
+
+
+def test_a_receipt_is_read_out_of_its_config_map_too() -> None:
+    text = json.dumps({"kind": "ConfigMap", "data": {"receipt.json": EMPTY.to_text()}})
+    assert Receipt.from_text(text, origin="x") == EMPTY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"kind": "ConfigMap", "data": {}}',
+        EMPTY.to_text().replace("v1alpha1", "v9"),
+        EMPTY.with_entries({"pool/p": Entry(State.MADE, {})}).to_text().replace("pool/p", "boat/p"),
+        EMPTY.with_entries({"pool/p": Entry(State.MADE, {})}).to_text().replace('"made"', '"lost"'),
+    ],
+)
+def test_what_is_no_receipt_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="the-file is not a receipt that this podpass can read") as caught:
+        Receipt.from_text(text, origin="the-file")
+    assert caught.value.full_code == "config.receipt"

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import pytest
+
+from podpass.federate.change import Action
+from podpass.federate.diff import changes, deletions, differences
+from podpass.federate.marks import Mark
+from podpass.federate.receipt import Entry, Receipt, State
+from podpass.federate.resource import Observed, Resource
+
+OURS, THEIRS = Mark("demo", "cluster-a"), Mark("demo", "cluster-b")
+POOL = Resource("pool/demo-pool", {"pool": "demo-pool"}, {"description": OURS.description, "disabled": False, "displayName": "Demo"})
+GRANT = Resource("grant/a:viewer@project/p", {"target": "project/p", "role": "roles/viewer", "member": "serviceAccount:a"})
+AS_WANTED = {"description": OURS.description, "displayName": "Demo"}
+
+
+def receipt(**states: State) -> Receipt:
+    known = {"pool": POOL, "grant": GRANT}
+    entries = {known[name].address: Entry(state, known[name].identity) for name, state in states.items()}
+    return Receipt("demo", "cluster-a", "demo-project").with_entries(entries)
+
+
+def actions(resource: Resource, observed: Observed, book: Receipt) -> list[Action]:
+    return [change.action for change in changes([resource], {resource.address: observed}, book)]
+
+
+@pytest.mark.parametrize(
+    ("state", "observed", "expected"),
+    [
+        (None, Observed("absent"), [Action.CREATE]),
+        (None, Observed("deleted"), [Action.UNDELETE]),
+        (None, Observed("present", AS_WANTED, THEIRS), [Action.ADOPT]),
+        (None, Observed("present", AS_WANTED, OURS), [Action.ADOPT]),
+        (State.CREATING, Observed("absent"), [Action.CREATE]),
+        (State.CREATING, Observed("present", AS_WANTED, OURS), []),
+        (State.CREATING, Observed("present", AS_WANTED, None), [Action.ADOPT]),
+        (State.CREATING, Observed("present", AS_WANTED, THEIRS), [Action.ADOPT]),
+        (State.UNDELETING, Observed("present", AS_WANTED, THEIRS), []),
+        (State.UNDELETING, Observed("present", {"displayName": "Old"}, None), [Action.UPDATE]),
+        (State.MADE, Observed("absent"), [Action.CREATE]),
+        (State.MADE, Observed("deleted"), [Action.UNDELETE]),
+        (State.MADE, Observed("present", AS_WANTED, OURS), []),
+        (State.MADE, Observed("present", {**AS_WANTED, "disabled": True}, OURS), [Action.UPDATE]),
+        (State.MADE, Observed("present", {"displayName": "Demo"}, None), [Action.UPDATE]),
+        (State.MADE, Observed("present", AS_WANTED, THEIRS), [Action.ADOPT]),
+        (State.ADOPTED, Observed("present", {"displayName": "Demo", "description": "by hand"}, None), []),
+        (State.ADOPTED, Observed("present", {"displayName": "Other"}, None), [Action.UPDATE]),
+        (State.ADOPTED, Observed("absent"), [Action.CREATE]),
+    ],
+)
+def test_whose_a_thing_is_decides_what_happens_to_it(state: State | None, observed: Observed, expected: list[Action]) -> None:
+    assert actions(POOL, observed, receipt(**({"pool": state} if state else {}))) == expected
+
+
+@pytest.mark.parametrize("state", [None, State.CREATING, State.MADE])
+def test_an_undelete_is_known_only_to_a_receipt_that_says_it_was_made(state: State | None) -> None:
+    (change,) = changes([POOL], {POOL.address: Observed("deleted")}, receipt(**({"pool": state} if state else {})))
+    assert change.known is (state is State.MADE)
+
+
+def test_an_adoption_never_touches_what_a_person_may_have_described() -> None:
+    (change,) = changes([POOL], {POOL.address: Observed("present", {"displayName": "Other"}, THEIRS)}, receipt())
+    assert [field.name for field in change.fields] == ["displayName"]
+    assert change.owner == "it carries the mark of federation demo of cluster cluster-b"
+
+
+def test_the_owner_of_an_adopted_thing_is_said_as_far_as_it_is_known() -> None:
+    (ours,) = changes([POOL], {POOL.address: Observed("present", AS_WANTED, OURS)}, receipt())
+    (nobodys,) = changes([POOL], {POOL.address: Observed("present", AS_WANTED)}, receipt())
+    assert ours.owner == "it carries this federation's mark, but the receipt does not know it"
+    assert nobodys.owner == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "expected"),
+    [
+        (None, "present", []),
+        (None, "absent", [Action.CREATE]),
+        (State.CREATING, "present", []),
+        (State.MADE, "present", []),
+        (State.MADE, "absent", [Action.CREATE]),
+    ],
+)
+def test_a_member_of_a_policy_that_is_there_is_left_as_it_is(state: State | None, status: str, expected: list[Action]) -> None:
+    observed = Observed("present" if status == "present" else "absent")
+    assert actions(GRANT, observed, receipt(**({"grant": state} if state else {}))) == expected
+
+
+def test_a_member_that_changes_is_replaced_in_one_change() -> None:
+    moved = replace(GRANT, identity={**GRANT.identity, "member": "serviceAccount:b"})
+    (change,) = changes([moved], {moved.address: Observed("absent")}, receipt(grant=State.MADE))
+    assert (change.action, change.before, change.after) == (Action.UPDATE, GRANT.identity, moved.identity)
+    assert [(field.name, field.before, field.after) for field in change.fields] == [("member", "serviceAccount:a", "serviceAccount:b")]
+
+
+def test_where_somebody_else_had_granted_the_new_member_only_our_old_one_goes() -> None:
+    moved = replace(GRANT, identity={**GRANT.identity, "member": "serviceAccount:b"})
+    (change,) = changes([moved], {moved.address: Observed("present")}, receipt(grant=State.MADE))
+    assert (change.action, change.identity) == (Action.DELETE, GRANT.identity)
+
+
+def test_an_api_that_is_off_is_enabled_and_one_that_is_on_is_left() -> None:
+    api = Resource("api/sts.googleapis.com", {"service": "sts.googleapis.com"})
+    assert actions(api, Observed("absent"), receipt()) == [Action.CREATE]
+    assert actions(api, Observed("present"), receipt()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "observed", "expected"),
+    [
+        (State.MADE, Observed("present", mark=OURS), True),
+        (State.MADE, Observed("present"), True),
+        (State.MADE, Observed("present", mark=THEIRS), False),
+        (State.MADE, Observed("absent"), False),
+        (State.MADE, Observed("deleted"), False),
+        (State.CREATING, Observed("present", mark=OURS), True),
+        (State.CREATING, Observed("present"), False),
+        (State.UNDELETING, Observed("present", mark=THEIRS), True),
+        (State.ADOPTED, Observed("present", mark=OURS), False),
+    ],
+)
+def test_only_what_podpass_made_and_what_is_still_that_thing_is_deleted(state: State, observed: Observed, expected: bool) -> None:  # noqa: FBT001 - a table
+    assert bool(deletions(receipt(pool=state), {POOL.address: observed})) is expected
+
+
+def test_an_account_made_anew_under_the_same_email_is_not_ours() -> None:
+    book = Receipt("demo", "cluster-a", "p").with_entries({"account/a": Entry(State.MADE, {"email": "a@p"}, uid="1")})
+    assert deletions(book, {"account/a": Observed("present", uid="1")})
+    assert not deletions(book, {"account/a": Observed("present", uid="2")})
+    assert [one.action for one in changes([Resource("account/a", {})], {"account/a": Observed("present", uid="2")}, book)] == [Action.ADOPT]
+
+
+def test_deletions_come_in_the_order_of_taking_away() -> None:
+    addresses = ["api/x", "bucket/b", "object/b/k", "pool/p", "provider/q", "account/a", "binding/n/a", "grant/g", "configmap/n/c"]
+    book = Receipt("demo", "cluster-a", "p").with_entries({one: Entry(State.MADE, {}) for one in addresses if not one.startswith("api")})
+    found = deletions(book, {one: Observed("present") for one in addresses}, keep=frozenset({"account/a"}))
+    assert [change.address for change in found] == [one for one in reversed(addresses) if one not in {"api/x", "account/a"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "differs"),
+    [
+        ("displayName", None, "", False),
+        ("disabled", None, False, False),
+        ("oidc.allowedAudiences", None, [], False),
+        ("disabled", True, False, True),
+        ("oidc.jwksJson", '{"keys": []}', '{"keys":[]}', False),
+        ("oidc.jwksJson", "not json", '{"keys":[]}', True),
+        ("oidc.jwksJson", None, '{"keys":[]}', True),
+        ("displayName", "a", "b", True),
+    ],
+)
+def test_values_are_compared_as_their_owner_does(name: str, before: object, after: object, differs: bool) -> None:  # noqa: FBT001 - a table
+    assert bool(differences({name: after}, {name: before})) is differs

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from podpass.config.federation import Federation, IssuerSettings, TokenSettings, Workload
+from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
+from podpass.federate import safety
+from podpass.federate.change import Action, Change
+from podpass.federate.facts import Facts
+from podpass.federate.plan import Plan, Subject
+from podpass.federate.principals import OtherProvider
+from podpass.federate.receipt import Entry, Receipt, State
+from podpass.federate.safety import Allowances, Objection, Situation
+from podpass.names import Issuer, ServiceAccountRef
+
+NOBODY = Receipt("demo", "cluster-a", "demo-project")
+AUDIENCE = (
+    "//iam.googleapis.com/projects/415104041262/locations/global/workloadIdentityPools/workload-identity-demo/providers/wif-demo-oidc"
+)
+
+
+def situation(federation: Federation, facts: Facts, **more: object) -> Situation:
+    return replace(Situation(federation, facts, NOBODY), **more)  # type: ignore[arg-type]  # the caller knows the fields
+
+
+def plan(*changes: Change) -> Plan:
+    return Plan(Subject("demo", "cluster-a", "demo-project", "1", "https://a.example", "//x"), (), changes)
+
+
+def refusal(federation: Federation, facts: Facts, **more: object) -> PodpassError:
+    with pytest.raises(PodpassError) as caught:
+        safety.refuse(situation(federation, facts, **more))
+    return caught.value
+
+
+def codes(federation: Federation, facts: Facts, **more: object) -> list[str]:
+    return [caution.code for caution in safety.cautions(situation(federation, facts, **more))]
+
+
+def test_a_sound_federation_is_neither_refused_nor_warned_about(federation: Federation, facts: Facts) -> None:
+    safety.refuse(situation(federation, facts))
+    assert codes(federation, facts) == []
+
+
+def test_a_generated_condition_over_4096_characters_is_refused(federation: Federation, facts: Facts, workload: Workload) -> None:
+    many = tuple(replace(workload, service_account=ServiceAccountRef("default", f"account-number-{index:03}")) for index in range(90))
+    error = refusal(replace(federation, workloads=many), facts)
+    assert isinstance(error, ConfigError)
+    assert error.full_code == "config.condition-too-long"
+    assert "would have 4697 characters; Google accepts 4096" in error.what
+    assert error.why == "It is generated and names each of the 90 workloads."
+
+
+def test_a_written_condition_over_4096_characters_is_refused(with_google: Callable[..., Federation], facts: Facts) -> None:
+    text = "assertion.sub == '" + "x" * 4096 + "'"
+    error = refusal(with_google(attribute_condition=text), facts)
+    assert (error.full_code, error.why) == ("config.condition-too-long", "")
+
+
+def test_what_google_would_refuse_is_refused_in_googles_words(with_google: Callable[..., Federation], facts: Facts) -> None:
+    error = refusal(with_google(attribute_condition="assertion.sub =="), facts)
+    assert isinstance(error, ConfigError)
+    assert error.full_code == "config.provider"
+    assert error.what == "Nothing was changed: Google would refuse provider/wif-demo-oidc."
+    assert error.why.startswith("The attribute condition is invalid:")
+    assert error.next_step == "Correct it at podpass.yaml:1:1."
+
+
+def test_a_subject_over_127_bytes_is_refused_with_its_length(federation: Federation, facts: Facts, workload: Workload) -> None:
+    long = replace(workload, service_account=ServiceAccountRef("team-payments", "a" * 100))
+    error = refusal(replace(federation, workloads=(long,)), facts)
+    assert error.full_code == "config.subject-too-long"
+    assert f"google.subject would be 136 bytes for team-payments/{'a' * 100}; Google accepts 127." in error.what
+    assert error.why == "The mapping is assertion.sub."
+
+
+def test_a_subject_of_exactly_127_bytes_is_accepted(federation: Federation, facts: Facts, workload: Workload) -> None:
+    fits = replace(workload, service_account=ServiceAccountRef("team-payments", "a" * 91))
+    safety.refuse(situation(replace(federation, workloads=(fits,)), facts))
+
+
+def test_a_pool_that_serves_another_cluster_is_refused(federation: Federation, facts: Facts) -> None:
+    other = OtherProvider("their-oidc", "https://other.example", {"google.subject": "assertion.sub"})
+    error = refusal(federation, facts, others=(other,))
+    assert isinstance(error, UnsafePlanError)
+    assert error.full_code == "plan.shared-pool"
+    assert "is shared with provider their-oidc (https://other.example)" in error.what
+    assert error.why == "Both give accounts of one name the same google.subject, so one cluster could speak for the other."
+
+
+def test_the_same_issuer_does_not_tell_two_clusters_apart(with_google: Callable[..., Federation], facts: Facts) -> None:
+    mapping = {"google.subject": "assertion.iss + '::' + assertion.sub"}
+    same = OtherProvider("their-oidc", facts.issuer, mapping)
+    assert refusal(with_google(attribute_mapping=mapping), facts, others=(same,)).full_code == "plan.shared-pool"
+    other = replace(same, issuer="https://other.example")
+    safety.refuse(situation(with_google(attribute_mapping=mapping), facts, others=(other,)))
+
+
+def test_a_shared_pool_is_fine_when_the_mapping_names_the_cluster(with_google: Callable[..., Federation], facts: Facts) -> None:
+    other = OtherProvider("their-oidc", "https://other.example", {"google.subject": "'b::' + assertion.sub"})
+    safety.refuse(situation(with_google(attribute_mapping={"google.subject": "'a::' + assertion.sub"}), facts, others=(other,)))
+    foreign = OtherProvider("pipelines", "", {"google.subject": "assertion.arn"})
+    safety.refuse(situation(with_google(), facts, others=(foreign,)))
+
+
+def test_a_shared_attribute_that_is_bound_is_refused_too(federation: Federation, facts: Facts, workload: Workload) -> None:
+    google = replace(federation.google, attribute_mapping={"google.subject": "'a::' + assertion.sub", "attribute.sub": "assertion.sub"})
+    bound = replace(federation, google=google, workloads=(replace(workload, member="attribute.sub"),))
+    theirs = {"google.subject": "'b::' + assertion.sub", "attribute.sub": "assertion.sub"}
+    error = refusal(bound, facts, others=(OtherProvider("b", "https://b.example", theirs),))
+    assert "the same attribute.sub," in error.why
+
+
+def test_a_pool_without_workloads_is_still_not_shared(federation: Federation, facts: Facts) -> None:
+    other = OtherProvider("their-oidc", "", {"google.subject": "assertion.sub"})
+    error = refusal(replace(federation, workloads=()), facts, others=(other,))
+    assert "their-oidc (no OIDC issuer)" in error.what
+
+
+@pytest.mark.parametrize("audience", [AUDIENCE, f"https:{AUDIENCE}", AUDIENCE.removeprefix("//iam.googleapis.com/")])
+def test_googles_audience_among_the_api_servers_is_refused(federation: Federation, facts: Facts, audience: str) -> None:
+    error = refusal(federation, replace(facts, api_audiences=frozenset({audience, "https://kubernetes.default.svc"})))
+    assert error.full_code == "plan.audience-confusion"
+    assert repr(audience) in error.what
+    assert "--api-audiences" in error.next_step
+
+
+def test_unknown_api_audiences_refuse_nothing(federation: Federation, facts: Facts) -> None:
+    safety.refuse(situation(federation, replace(facts, api_audiences=None)))
+
+
+def test_a_receipt_of_another_project_is_refused(federation: Federation, facts: Facts) -> None:
+    book = Receipt("demo", "cluster-a", "old-project").with_entries({"pool/a": Entry(State.MADE, {})})
+    error = refusal(federation, facts, receipt=book)
+    assert error.full_code == "plan.other-project"
+    assert "was made in project old-project, not in demo-project" in error.what
+    safety.refuse(situation(federation, facts, receipt=book.with_entries({})))
+
+
+def test_obstacles_are_told_before_the_first_change(federation: Federation, facts: Facts) -> None:
+    lacking = Objection("neighbour.refused", "You lack iam.workloadIdentityPools.create.", "", "Ask for the role.")
+    error = refusal(federation, facts, obstacles=(lacking,))
+    assert isinstance(error, RefusedError)
+    assert str(error).startswith("Nothing was changed: You lack iam.workloadIdentityPools.create.")
+
+
+def test_every_reason_is_told_at_once(federation: Federation, facts: Facts) -> None:
+    lacking = Objection("neighbour.refused", "You lack a permission.", "", "Ask for it.")
+    error = refusal(federation, replace(facts, api_audiences=frozenset({AUDIENCE})), obstacles=(lacking, lacking))
+    assert error.what == "Nothing was changed, for 3 reasons:"
+    assert error.why.count("\n  - ") == 2
+    assert error.full_code == UnsafePlanError.code
+
+
+def test_reasons_of_one_code_keep_it(federation: Federation, facts: Facts) -> None:
+    lacking = Objection("neighbour.refused", "You lack a permission.", "", "Ask for it.")
+    assert refusal(federation, facts, obstacles=(lacking, lacking)).full_code == "neighbour.refused"
+
+
+@pytest.mark.parametrize(
+    ("change", "allowances", "allowed"),
+    [
+        (Change("pool/a", Action.CREATE, {}), Allowances(), True),
+        (Change("pool/a", Action.UPDATE, {}), Allowances(), True),
+        (Change("pool/a", Action.DELETE, {}), Allowances(), False),
+        (Change("pool/a", Action.DELETE, {}), Allowances(delete=("pool/b",)), False),
+        (Change("pool/a", Action.DELETE, {}), Allowances(undelete=("pool/a",), adopt=True), False),
+        (Change("pool/a", Action.DELETE, {}), Allowances(delete=("pool/a",)), True),
+        (Change("grant/a:b@c", Action.DELETE, {}), Allowances(delete=("grant/*",)), True),
+        (Change("pool/a", Action.UNDELETE, {}), Allowances(), False),
+        (Change("pool/a", Action.UNDELETE, {}), Allowances(delete=("pool/a",), adopt=True), False),
+        (Change("pool/a", Action.UNDELETE, {}), Allowances(undelete=("pool/a",)), True),
+        (Change("pool/a", Action.UNDELETE, {}, known=True), Allowances(), True),
+        (Change("pool/a", Action.ADOPT, {}), Allowances(delete=("*",), undelete=("*",)), False),
+        (Change("pool/a", Action.ADOPT, {}), Allowances(adopt=True), True),
+    ],
+)
+def test_deleting_undeleting_and_adopting_want_a_word_of_the_operator(change: Change, allowances: Allowances, allowed: bool) -> None:  # noqa: FBT001 - a table
+    if allowed:
+        safety.check_allowed(plan(change), allowances)
+    else:
+        with pytest.raises(UnsafePlanError, match="pool/a"):
+            safety.check_allowed(plan(change), allowances)
+
+
+def test_the_refusals_say_which_word_is_wanted() -> None:
+    changes = (
+        Change("pool/a", Action.DELETE, {}),
+        Change("pool/b", Action.UNDELETE, {}),
+        Change("pool/c", Action.ADOPT, {}, owner="it carries the mark of federation f of cluster c"),
+        Change("pool/d", Action.ADOPT, {}),
+    )
+    with pytest.raises(UnsafePlanError) as caught:
+        safety.check_allowed(plan(*changes), Allowances())
+    text = str(caught.value)
+    assert caught.value.full_code == "plan.unsafe"
+    assert "--allow-delete pool/a" in text
+    assert "--allow-undelete pool/b" in text
+    assert "podpass did not make it; it carries the mark of federation f of cluster c." in text
+    assert "podpass did not make it.\n" in text
+
+
+def test_no_condition_is_allowed_and_warned_about(with_google: Callable[..., Federation], facts: Facts) -> None:
+    assert codes(with_google(attribute_condition=None), facts) == ["no-condition"]
+
+
+def test_a_subject_that_many_accounts_share_is_warned_about(with_google: Callable[..., Federation], facts: Facts) -> None:
+    by_namespace = with_google(attribute_mapping={"google.subject": "assertion['kubernetes.io'].namespace"})
+    (caution,) = safety.cautions(situation(by_namespace, facts))
+    assert caution.code == "broad-member"
+    assert "google.subject is the same for every account of namespace default" in caution.message
+    (caution,) = safety.cautions(situation(with_google(attribute_mapping={"google.subject": "'everybody'"}), facts))
+    assert "the same for every account that enters" in caution.message
+
+
+def test_an_issuer_that_the_tokens_do_not_carry_yet_is_said(federation: Federation, facts: Facts) -> None:
+    moved = replace(federation, issuer=IssuerSettings(Issuer("https://new.example"), "inline"))
+    (caution,) = safety.cautions(situation(moved, facts))
+    assert caution.code == "issuer-differs"
+    assert "carry the issuer 'https://10.0.0.1:6443' now; Google is told 'https://new.example'" in caution.message
+
+
+def test_inline_keys_of_a_managed_cluster_are_warned_about(federation: Federation, facts: Facts) -> None:
+    there = replace(facts, issuer="https://oidc.eks.eu-west-1.amazonaws.com/id/ABC")
+    assert codes(replace(federation, issuer=IssuerSettings(keys="inline")), there) == ["managed-keys-inline"]
+    assert codes(federation, there) == []
+
+
+def test_a_key_that_google_cannot_use_is_named(federation: Federation, facts: Facts) -> None:
+    odd = facts.jwks.replace('{"keys":[', '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA","kid":"odd-one"},')
+    (caution,) = safety.cautions(situation(federation, replace(facts, jwks=odd)))
+    assert caution.code == "key-skipped"
+    assert "odd-one" in caution.message
+
+
+def test_a_missing_account_is_said_with_the_command_that_makes_it(federation: Federation, facts: Facts) -> None:
+    (caution,) = safety.cautions(situation(federation, replace(facts, account_uids={})))
+    assert caution.code == "account-missing"
+    assert caution.message.endswith("kubectl -n default create serviceaccount workload-identity-demo")
+
+
+def test_a_token_that_lives_long_is_warned_about(federation: Federation, facts: Facts, workload: Workload) -> None:
+    long = replace(workload, token=TokenSettings(timedelta(hours=12)))
+    assert codes(replace(federation, workloads=(long,)), facts) == ["long-token"]
