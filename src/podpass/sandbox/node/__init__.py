@@ -8,3 +8,8 @@
 What is not here: probes (a container is ready as soon as it runs), lifecycle hooks, sidecars that outlive an init step, resource limits,
 other users than the sandbox's own, networks. A pod's containers share the machine's address.
 """
+
+from podpass.sandbox.node.agent import NODE_NAME, NodeAgent
+from podpass.sandbox.node.images import Image, Images
+
+__all__ = ["NODE_NAME", "Image", "Images", "NodeAgent"]

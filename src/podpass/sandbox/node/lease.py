@@ -34,8 +34,7 @@ def lock(workdir: Path) -> int:
 class Lease:
     """The links of one pod."""
 
-    def __init__(self, workdir: Path) -> None:
-        self._workdir = workdir
+    def __init__(self) -> None:
         self._links: list[Path] = []
         self._parents: list[Path] = []
 
