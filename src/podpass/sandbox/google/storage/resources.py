@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from podpass.sandbox.google.message import unimplemented
 from podpass.sandbox.google.service import ANONYMOUS, Call, Resource, project_resource
-from podpass.sandbox.google.storage.refusals import API_SEGMENTS, no_bucket, refused
+from podpass.sandbox.google.storage.refusals import API_SEGMENTS, no_bucket, no_object, refused
 from podpass.sandbox.store import Json, Record
 
 BUCKET, OBJECT, SESSION = "storage.bucket", "storage.object", "storage.upload"
@@ -59,8 +59,17 @@ def named_object(call: Call, name: str) -> Resource:
 
 
 def object_of(call: Call) -> Resource:
-    """Name the object of the path."""
-    return named_object(call, call.params["object"])
+    """Name the object of the path.
+
+    Raises:
+        Fault: 404 where there is none, for a caller who may list the bucket and so may know it; others hear of their permission only [K].
+    """
+    resource = named_object(call, call.params["object"])
+    assert resource.parent is not None
+    bucket, name = call.params["bucket"], call.params["object"]
+    if not call.universe.store.get(OBJECT, object_key(bucket, name)) and call.may("storage.objects.list", resource.parent):
+        raise no_object(bucket, name)
+    return resource
 
 
 def addressed_object(call: Call) -> Resource:

@@ -2,7 +2,8 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.sandbox.google.storage.cloud import Cloud
+
+from unit.sandbox.google.storage.cloud import Cloud
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 import json
 
 import pytest
-from tests.unit.sandbox.google.storage.cloud import OWNER, STRANGER, Cloud, error
+
+from unit.sandbox.google.storage.cloud import OWNER, STRANGER, Cloud, error
 
 TAKEN = (
     "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name "

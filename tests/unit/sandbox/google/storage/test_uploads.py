@@ -2,9 +2,9 @@
 import json
 
 import pytest
-from tests.unit.sandbox.google.storage.cloud import OWNER, STRANGER, Cloud, error
 
 from podpass.sandbox.google.message import Answer
+from unit.sandbox.google.storage.cloud import OWNER, STRANGER, Cloud, error
 
 QUANTUM = 256 * 1024
 UNIFORM = (
