@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _EMPTY_ETAG = "ACAB"  # google-wire 2.4 [M]
 _CONDITIONAL_VERSION = 3
 _BASIC = {"projectOwner": "roles/owner", "projectEditor": "roles/editor", "projectViewer": "roles/viewer"}
+# A role can be granted where one of its permissions can matter [K]; on a project, any role.
+_SUPPORTED = {"iam.googleapis.com/ServiceAccount": "iam.serviceAccounts.", "storage.googleapis.com/Bucket": "storage."}
 _GKE_POOL = re.compile(r"serviceAccount:(?P<pool>[^@\[\]]+\.svc\.id\.goog)\[[^\[\]]+\]")
 
 
@@ -73,7 +75,7 @@ class Policies:
         """
         bindings = _merged(_parsed(policy.get("bindings") or []))
         for binding in bindings:
-            self._check(binding)
+            self._check(binding, _SUPPORTED.get(resource.type, ""))
         if any("condition" in binding for binding in bindings) and policy.get("version") != _CONDITIONAL_VERSION:
             # [?] the text; that such a write is refused [R]
             raise invalid("A policy with conditional role bindings must have its version set to 3.")
@@ -140,8 +142,8 @@ class Policies:
             self._universe.store.delete("policy", name, expect=expect)
         self._under_way.setdefault(name, [(now, before)]).append((now + self._universe.settings.propagation, bindings))
 
-    def _check(self, binding: Json) -> None:
-        if binding["role"] not in PERMISSIONS:
+    def _check(self, binding: Json, supported: str) -> None:
+        if not any(each.startswith(supported) for each in PERMISSIONS.get(binding["role"], ())):
             raise invalid(f"Role {binding['role']} is not supported for this resource.")  # [K]
         for member in binding["members"]:
             self._check_member(member)

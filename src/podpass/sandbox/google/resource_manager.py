@@ -8,9 +8,6 @@ from podpass.sandbox.store import Json
 
 _ID = "cloudresourcemanager.projects"
 _READ = "resourcemanager.projects.get"
-_READ_POLICY = "resourcemanager.projects.getIamPolicy"
-_WRITE_POLICY = "resourcemanager.projects.setIamPolicy"
-_ABOUT_CALLERS = PUBLIC("it tells callers about themselves", authenticated=True)
 
 
 def _project(call: Call) -> Resource:
@@ -36,48 +33,23 @@ def get_project_v3(call: Call) -> Json:
     }
 
 
-@method(id=f"{_ID}.getIamPolicy", verb="POST", path="/v1/projects/{project}:getIamPolicy", permission=_READ_POLICY, on=_project)
-def get_project_policy(call: Call) -> Json:
-    """Read a project's policy."""
-    return get_policy(call)
-
-
-@method(id=f"{_ID}.getIamPolicy", verb="POST", path="/v3/projects/{project}:getIamPolicy", permission=_READ_POLICY, on=_project)
-def get_project_policy_v3(call: Call) -> Json:
-    """Read a project's policy."""
-    return get_policy(call)
-
-
-@method(id=f"{_ID}.setIamPolicy", verb="POST", path="/v1/projects/{project}:setIamPolicy", permission=_WRITE_POLICY, on=_project)
-def set_project_policy(call: Call) -> Json:
-    """Write a project's policy; it cannot be opened to everybody."""
+def _set_project_policy(call: Call) -> Json:
     bindings = (call.json().get("policy") or {}).get("bindings") or []
     if any({"allUsers", "allAuthenticatedUsers"} & set(each.get("members") or ()) for each in bindings):
         raise invalid("Members of type allUsers and allAuthenticatedUsers cannot be added to this resource.")  # [K]
     return set_policy(call)
 
 
-@method(id=f"{_ID}.setIamPolicy", verb="POST", path="/v3/projects/{project}:setIamPolicy", permission=_WRITE_POLICY, on=_project)
-def set_project_policy_v3(call: Call) -> Json:
-    """Write a project's policy."""
-    return set_project_policy.handler(call)  # type: ignore[return-value]  # the handler above gives JSON
-
-
-@method(
-    id=f"{_ID}.testIamPermissions", verb="POST", path="/v1/projects/{project}:testIamPermissions", permission=_ABOUT_CALLERS, on=_project
+# The policy calls are the same in both versions.
+POLICY_METHODS = tuple(
+    method(id=f"{_ID}.{verb}", verb="POST", path=f"/{version}/projects/{{project}}:{verb}", permission=permission, on=_project)(handler)
+    for version in ("v1", "v3")
+    for verb, permission, handler in (
+        ("getIamPolicy", "resourcemanager.projects.getIamPolicy", get_policy),
+        ("setIamPolicy", "resourcemanager.projects.setIamPolicy", _set_project_policy),
+        ("testIamPermissions", PUBLIC("it tells callers about themselves", authenticated=True), test_permissions),
+    )
 )
-def test_project_permissions(call: Call) -> Json:
-    """Tell which of some permissions the caller has."""
-    return test_permissions(call)
-
-
-@method(
-    id=f"{_ID}.testIamPermissions", verb="POST", path="/v3/projects/{project}:testIamPermissions", permission=_ABOUT_CALLERS, on=_project
-)
-def test_project_permissions_v3(call: Call) -> Json:
-    """Tell which of some permissions the caller has."""
-    return test_permissions(call)
-
 
 SERVICE = Service(
     name="cloudresourcemanager.googleapis.com",

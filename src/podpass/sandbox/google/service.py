@@ -235,8 +235,9 @@ def method(
 
 
 def methods_of(module: str) -> tuple[Method, ...]:
-    """Collect the methods that a module has declared."""
-    return tuple(value for value in vars(sys.modules[module]).values() if isinstance(value, Method))
+    """Collect the methods that a module has declared, one by one or as tuples."""
+    values = [value if isinstance(value, tuple) else (value,) for value in vars(sys.modules[module]).values()]
+    return tuple(each for value in values for each in value if isinstance(each, Method))
 
 
 def google_denial(call: Call, permission: str, resource: Resource) -> Fault:

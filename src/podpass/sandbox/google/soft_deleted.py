@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from podpass.sandbox.google.message import Fault, exists, invalid, not_found
-from podpass.sandbox.google.service import Call
+from podpass.sandbox.google.paging import page
+from podpass.sandbox.google.service import Call, Handler, Method, On, method
 from podpass.sandbox.store import Json, Record
 from podpass.wif.limits import Violation
 
@@ -17,76 +18,109 @@ _TYPE_NAMES = {str: "TYPE_STRING", bool: "TYPE_BOOL", dict: "Map", list: "List"}
 
 @dataclass(frozen=True, slots=True)
 class SoftDeletedKind:
-    """One kind of entity.
+    """One kind of entity, and the seven methods that Google has for it.
 
     Attributes:
-        kind: Its kind in the store.
+        kind: Its kind in the store, and its name in paths.
+        plural: The list's member in answers.
+        path: The path of the collection.
+        id: What the ids of its methods begin with.
+        id_parameter: The query's parameter with the id of a new one.
+        permissions: What its permissions begin with.
         protobuf: Its protobuf type, as operations name it.
+        page_limit: The most that a page of the list holds.
         fields: The leaves that may be set, dotted, each with the type of its value.
+        collection: Names the collection of a call in full.
         check: Lists what Google would refuse in a whole value.
     """
 
     kind: str
+    plural: str
+    path: str
+    id: str
+    id_parameter: str
+    permissions: str
     protobuf: str
+    page_limit: int
     fields: Mapping[str, type]
+    collection: Callable[[Call], str]
     check: Callable[[Json], list[Violation]]
 
-    def find(self, call: Call, name: str) -> Record:
-        """Read one by its full name, also a deleted one that is not yet gone for good.
+    def methods(self, on: On) -> tuple[Method, ...]:
+        """Declare the methods; `on` names what a path is about."""
+        one = f"{self.path}/{{{self.kind}}}"
+        rows: tuple[tuple[str, str, str, str, Handler], ...] = (
+            ("create", "POST", self.path, "create", self.create),
+            ("list", "GET", self.path, "list", self.list_page),
+            ("get", "GET", one, "get", lambda call: self.find(call).value),
+            ("patch", "PATCH", one, "update", self.patch),
+            ("delete", "DELETE", one, "delete", self.delete),
+            ("undelete", "POST", f"{one}:undelete", "undelete", self.undelete),
+            ("operations.get", "GET", f"{one}/operations/{{operation}}", "get", _operation),
+        )
+        return tuple(
+            method(id=f"{self.id}.{name}", verb=verb, path=path, permission=f"{self.permissions}.{permission}", on=on)(handler)
+            for name, verb, path, permission, handler in rows
+        )
+
+    def find(self, call: Call, name: str = "") -> Record:
+        """Read the one that the call is about, or another by its full name; also a deleted one that is not yet gone for good.
 
         Raises:
             Fault: 404.
         """
-        record = call.universe.store.get(self.kind, name)
+        record = call.universe.store.get(self.kind, name or call.on.path)
         if record is None or _is_gone(record.value, call.universe.clock.now()):
             raise not_found()
         return record
 
-    def select(self, call: Call, prefix: str) -> list[Json]:
-        """Read all below a name; deleted ones only when the query asks for them."""
+    def list_page(self, call: Call) -> Json:
+        """List a page of the collection, deleted ones only when the query asks for them."""
         now, deleted_too = call.universe.clock.now(), call.query.flag("showDeleted")
-        values = [record.value for record in call.universe.store.select(self.kind, prefix)]
-        return [value for value in values if not _is_gone(value, now) and (deleted_too or value["state"] == "ACTIVE")]
+        values = [record.value for record in call.universe.store.select(self.kind, f"{self.collection(call)}/")]
+        shown = [value for value in values if not _is_gone(value, now) and (deleted_too or value["state"] == "ACTIVE")]
+        return page(call, self.plural, shown, default=50, most=self.page_limit)
 
-    def create(self, call: Call, name: str) -> Json:
+    def create(self, call: Call) -> Json:
         """Create one from the body.
 
         Raises:
             Fault: A bad id or body, or a name that is taken; a deleted one keeps its name for 30 days.
         """
+        name = f"{self.collection(call)}/{call.query.get(self.id_parameter, '')}"
         taken = call.universe.store.get(self.kind, name)
         if taken and not _is_gone(taken.value, call.universe.clock.now()):
             raise exists()
         if taken:
-            self._purge(call, name)
+            _purge(call, name)
         value: Json = {"name": name, "state": "ACTIVE"}
         self._assign(value, call.json(), set(self.fields))
         return self._written(call, value, 0)
 
-    def patch(self, call: Call, name: str) -> Json:
+    def patch(self, call: Call) -> Json:
         """Change what the update mask names, and nothing else: a masked field that the body lacks is cleared."""
-        record = self.find(call, name)
-        if record.value["state"] != "ACTIVE":
-            raise precondition()
+        record = self._in_state(call, "ACTIVE")
         self._assign(record.value, call.json(), self._masked(call.query.get("updateMask", "")))
         return self._written(call, record.value, record.revision)
 
-    def delete(self, call: Call, name: str) -> Json:
-        """Mark one as deleted; its id stays taken until it expires."""
-        record = self.find(call, name)
-        if record.value["state"] != "ACTIVE":
-            raise precondition()
+    def delete(self, call: Call) -> Json:
+        """Mark one as deleted; its id stays taken until it expires, and what is below it goes and comes back with it."""
+        record = self._in_state(call, "ACTIVE")
         expires = call.universe.clock.now() + call.universe.settings.soft_delete
         value = {**record.value, "state": "DELETED", "expireTime": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}
         return self._written(call, value, record.revision)
 
-    def undelete(self, call: Call, name: str) -> Json:
+    def undelete(self, call: Call) -> Json:
         """Have a deleted one back as it was."""
-        record = self.find(call, name)
-        if record.value["state"] != "DELETED":
-            raise precondition()
+        record = self._in_state(call, "DELETED")
         value = {key: each for key, each in record.value.items() if key != "expireTime"}
         return self._written(call, {**value, "state": "ACTIVE"}, record.revision)
+
+    def _in_state(self, call: Call, state: str) -> Record:
+        record = self.find(call)
+        if record.value["state"] != state:
+            raise Fault(400, "FAILED_PRECONDITION", "Precondition check failed.")  # [?]
+        return record
 
     def _written(self, call: Call, value: Json, expect: int) -> Json:
         if value["state"] == "ACTIVE":
@@ -100,13 +134,6 @@ class SoftDeletedKind:
             "response": {"@type": f"type.googleapis.com/{self.protobuf}", **value},
         }
         return started
-
-    def _purge(self, call: Call, name: str) -> None:
-        """Forget one whose time is over, with everything that belonged to it."""
-        for kind in ("pool", "provider"):
-            for record in call.universe.store.select(kind, name):
-                if record.key == name or record.key.startswith(f"{name}/"):
-                    call.universe.store.delete(kind, record.key)
 
     def _masked(self, mask: str) -> set[str]:
         chosen: set[str] = set()
@@ -146,22 +173,20 @@ def refuse_violations(violations: list[Violation]) -> None:
         raise invalid(violations[0].message, details=details)
 
 
-def precondition() -> Fault:
-    """Make the refusal for an entity that is in the wrong state."""
-    return Fault(400, "FAILED_PRECONDITION", "Precondition check failed.")  # [?]
-
-
-def operation(call: Call) -> Json:
-    """Answer what has become of an operation: all are done by the time they can be asked for.
-
-    Raises:
-        Fault: 404.
-    """
-    name = call.on.path + "/operations/" + call.params["operation"]
-    found = call.universe.operations.get(name)
+def _operation(call: Call) -> Json:
+    """Answer what has become of an operation: all are done by the time they can be asked for."""
+    found = call.universe.operations.get(f"{call.on.path}/operations/{call.params['operation']}")
     if found is None:
         raise not_found()
     return found
+
+
+def _purge(call: Call, name: str) -> None:
+    """Forget one whose time is over, with everything below it."""
+    for kind in ("pool", "provider"):
+        for record in call.universe.store.select(kind, name):
+            if record.key == name or record.key.startswith(f"{name}/"):
+                call.universe.store.delete(kind, record.key)
 
 
 def _is_gone(value: Json, now: datetime) -> bool:
