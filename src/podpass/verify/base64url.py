@@ -9,7 +9,9 @@ import binascii
 
 # The URL alphabet becomes the plain one; what is plain already ('+', '/', '=') becomes '!', which is in neither.
 _TO_PLAIN = bytes.maketrans(b"-_+/=", b"+/!!!")
-_PADDING = (b"", b"", b"==", b"=")
+_ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+# One character left over is never right: no padding makes it so.
+_PADDING = (b"", b"===", b"==", b"=")
 # With two characters left over the last one carries 2 significant bits, with three it carries 4; the rest must be zero (RFC 4648, 3.5).
 _LAST_CHARACTERS = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
@@ -24,14 +26,15 @@ def decode(text: bytes) -> bytes:
         RFC 7515, 2 and appendix C; RFC 4648, 3.5 and 5.
     """
     left_over = len(text) % 4
-    if left_over == 1:
-        raise ValueError(f"it is base64url of an impossible length, {len(text)} characters")
+    try:
+        data = binascii.a2b_base64(text.translate(_TO_PLAIN) + _PADDING[left_over], strict_mode=True)
+    except binascii.Error:
+        if _ALPHABET.issuperset(text):
+            raise ValueError(f"it is base64url of an impossible length, {len(text)} characters") from None
+        raise ValueError("it holds characters outside unpadded base64url (A-Z, a-z, 0-9, '-' and '_')") from None
     if left_over and text[-1] not in _LAST_CHARACTERS[left_over]:
         raise ValueError("its base64url ends in a character that the canonical form cannot end in")
-    try:
-        return binascii.a2b_base64(text.translate(_TO_PLAIN) + _PADDING[left_over], strict_mode=True)
-    except binascii.Error:
-        raise ValueError("it holds characters outside unpadded base64url (A-Z, a-z, 0-9, '-' and '_')") from None
+    return data
 
 
 def encode(data: bytes) -> str:

@@ -11,7 +11,7 @@ from podpass.errors import ConfigError, UnsupportedAlgorithmError, WrongTokenTyp
 from podpass.names import Audience, Issuer
 from podpass.verify import claims, compact
 from podpass.verify.algorithms import ALGORITHMS
-from podpass.verify.claims import DEFAULT_SKEW, quoted
+from podpass.verify.claims import DEFAULT_SKEW, UnverifiedClaims, quoted
 from podpass.verify.compact import CompactToken
 from podpass.verify.jwk import VerificationKey
 
@@ -33,23 +33,15 @@ class VerifiedToken:
     """A token whose signature, issuer, audience and lifetime hold. Made by `Verifier.verify` alone, and never changed.
 
     Attributes:
-        issuer: `iss`.
-        subject: `sub`.
         audience: The audience by which it was accepted.
-        audiences: All of `aud`.
         kid: Id of the key that signed it.
-        expires_s: `exp`, seconds since 1970 UTC.
     """
 
-    __slots__ = ("_payload", "audience", "audiences", "expires_s", "issuer", "kid", "subject")
+    __slots__ = ("_payload", "audience", "kid")
 
-    issuer: str
-    subject: str
     audience: str
-    audiences: tuple[str, ...]
     kid: str
-    expires_s: float
-    _payload: bytes
+    _payload: UnverifiedClaims
 
     def __init__(self) -> None:
         raise TypeError("a VerifiedToken is made by Verifier.verify alone")
@@ -64,14 +56,31 @@ class VerifiedToken:
         raise TypeError("a VerifiedToken is not pickled: verify the token again where it is needed")
 
     @property
+    def issuer(self) -> str:
+        """The `iss` claim."""
+        issuer: str = self._payload.members["iss"]
+        return issuer
+
+    @property
+    def subject(self) -> str:
+        """The `sub` claim."""
+        subject: str = self._payload.members["sub"]
+        return subject
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """The `aud` claim, one or several."""
+        return claims.read_audiences(self._payload)
+
+    @property
     def expires_at(self) -> datetime:
         """The moment of `exp`, in UTC."""
-        return datetime.fromtimestamp(self.expires_s, UTC)
+        return datetime.fromtimestamp(self._payload.members["exp"], UTC)
 
     @property
     def claims(self) -> dict[str, Any]:
         """All claims, decoded anew for each caller, so that nobody can change what another one reads."""
-        decoded: dict[str, Any] = msgspec.json.decode(self._payload)
+        decoded: dict[str, Any] = msgspec.json.decode(self._payload.raw)
         return decoded
 
     def __repr__(self) -> str:
@@ -127,22 +136,14 @@ class Verifier:
         """
         parsed = compact.parse(token)
         _check_header(parsed)
-        issuer = claims.check_issuer(parsed.payload, self._issuer)
+        claims.check_issuer(parsed.payload, self._issuer)
         key = self._keys.find(parsed.kid)
         key.check(parsed)
         claims.check_lifetime(parsed.payload, now=now, skew=self._skew)
         claims.check_issued_at(parsed.payload, now=now, skew=self._skew)
         audience = claims.check_audience(parsed.payload, self._audiences)
-        subject = claims.check_subject(parsed.payload)
-        return _seal(
-            issuer=issuer,
-            subject=subject,
-            audience=audience,
-            audiences=claims.read_audiences(parsed.payload),
-            kid=key.kid,
-            expires_s=parsed.payload.members["exp"],
-            _payload=parsed.payload.raw,
-        )
+        claims.check_subject(parsed.payload)
+        return _seal(parsed.payload, audience, key.kid)
 
 
 def _check_header(token: CompactToken) -> None:
@@ -163,8 +164,9 @@ def _check_header(token: CompactToken) -> None:
         )
 
 
-def _seal(**values: object) -> VerifiedToken:
+def _seal(payload: UnverifiedClaims, audience: str, kid: str) -> VerifiedToken:
     token = VerifiedToken.__new__(VerifiedToken)
-    for name, value in values.items():
-        object.__setattr__(token, name, value)
+    object.__setattr__(token, "_payload", payload)
+    object.__setattr__(token, "audience", audience)
+    object.__setattr__(token, "kid", kid)
     return token
