@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what: one table in place of RBAC's objects, with what the real default roles give to these users.
+
+The table cannot be changed: roles and bindings are among what only a real control plane has.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from podpass.sandbox.kubernetes.authentication import AUTHENTICATED, User
+from podpass.sandbox.kubernetes.status import StatusError, forbidden
+
+ADMINS: Final = "system:masters"
+NODES: Final = "system:nodes"
+CONTROLLER: Final = "system:kube-controller-manager"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is asked for: a verb on a resource, or on a path when `resource` is empty."""
+
+    verb: str
+    path: str = ""
+    group: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def target(self) -> str:
+        """The resource with its subresource, as rules name it."""
+        return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+
+
+_READ: Final = "get list watch"
+# user or group -> rows of (verbs, resources as group:name)
+_RULES: Final = {
+    NODES: (
+        (f"{_READ} create update patch", ":nodes :nodes/status coordination.k8s.io:leases"),
+        # A node agent does a scheduler's part too: there is one node.
+        (f"{_READ} delete", ":pods"),
+        ("update patch", ":pods/status"),
+        ("create", ":pods/binding :serviceaccounts/token :events"),
+        ("patch update", ":events"),
+        (_READ, ":configmaps :secrets :serviceaccounts"),
+        ("create", "authentication.k8s.io:tokenreviews"),
+    ),
+    CONTROLLER: (
+        (f"{_READ} update patch delete", "batch:jobs batch:jobs/status"),
+        (f"{_READ} create update patch delete", ":pods :pods/status :serviceaccounts :configmaps :events"),
+        (_READ, ":namespaces :nodes"),
+    ),
+    AUTHENTICATED: (("create", "authentication.k8s.io:selfsubjectreviews authorization.k8s.io:selfsubjectaccessreviews"),),
+}
+_HEALTH: Final = ("/healthz", "/livez", "/readyz", "/version", "/version/")
+_DISCOVERY: Final = (*_HEALTH, "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*")
+# user or group -> paths of GET
+_PATHS: Final = {
+    "system:unauthenticated": _HEALTH,
+    AUTHENTICATED: _DISCOVERY,
+    # system:service-account-issuer-discovery is bound to this group, not to anonymous.
+    "system:serviceaccounts": ("/openid/v1/jwks", "/openid/v1/jwks/", "/.well-known/openid-configuration"),
+}
+
+
+def allows(user: User, action: Action) -> bool:
+    """Say whether the table lets a user do it."""
+    identities = (user.name, *user.groups)
+    if ADMINS in identities:
+        return True
+    if not action.resource:
+        paths = [path for identity in identities for path in _PATHS.get(identity, ())]
+        fits = any(action.path.startswith(path[:-1]) if path.endswith("*") else action.path == path for path in paths)
+        return fits and action.verb == "get"
+    wanted = f"{action.group}:{action.target}"
+    rows = [row for identity in identities for row in _RULES.get(identity, ())]
+    return any(action.verb in verbs.split() and wanted in resources.split() for verbs, resources in rows)
+
+
+def check(user: User, action: Action) -> None:
+    """Refuse what the table does not allow.
+
+    Raises:
+        StatusError: 403, in the words of the real server.
+    """
+    if allows(user, action):
+        return
+    if not action.resource:
+        raise StatusError(403, f'forbidden: User "{user.name}" cannot {action.verb} path "{action.path}"')
+    scope = f'in the namespace "{action.namespace}"' if action.namespace else "at the cluster scope"
+    why = f'User "{user.name}" cannot {action.verb} resource "{action.target}" in API group "{action.group}" {scope}'
+    raise forbidden(action.resource, action.group, action.name, why)

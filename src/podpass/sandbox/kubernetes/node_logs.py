@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pods/NAME/log`: asked of the node that the pod is on, over TLS at the address that the node's own object gives."""
+
+from collections.abc import AsyncIterator, Mapping
+
+import httpx2
+from starlette.background import BackgroundTask
+from starlette.responses import Response, StreamingResponse
+
+from podpass.sandbox.kubernetes.kind import Json
+from podpass.sandbox.kubernetes.kinds import NODE, POD
+from podpass.sandbox.kubernetes.kinds.pods import containers_of
+from podpass.sandbox.kubernetes.objects import Objects
+from podpass.sandbox.kubernetes.status import StatusError
+
+_FORWARDED = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes")
+
+
+async def read(objects: Objects, namespace: str, name: str, query: Mapping[str, str]) -> Response:
+    """Answer with the log of one container, as it comes when it is followed.
+
+    Raises:
+        StatusError: 400 for the container; what the node answers; 500, the node cannot be reached.
+    """
+    pod = objects.get(POD, namespace, name)
+    container = _container(pod, query.get("container", ""))
+    if not pod["spec"].get("nodeName"):
+        return Response(b"", media_type="text/plain")  # not scheduled: nobody has a log
+    url = f"{_address(objects, pod['spec']['nodeName'])}/containerLogs/{namespace}/{name}/{container}"
+    # A node's certificate is its own affair: the real server checks it only with --kubelet-certificate-authority.
+    client = httpx2.AsyncClient(verify=False, trust_env=False, timeout=httpx2.Timeout(10, read=None))
+    wanted = {option: query[option] for option in _FORWARDED if option in query}
+    try:
+        answer = await client.send(client.build_request("GET", url, params=wanted), stream=True)
+    except httpx2.HTTPError as error:
+        await client.aclose()
+        raise StatusError(500, f'Get "{url}": {type(error).__name__}: {error}') from error
+    if answer.is_error:
+        text = (await answer.aread()).decode(errors="replace").strip()
+        await client.aclose()
+        raise StatusError(answer.status_code if answer.status_code in {400, 404} else 500, text)
+    return StreamingResponse(_chunks(answer), media_type="text/plain", background=BackgroundTask(client.aclose))
+
+
+async def _chunks(answer: httpx2.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    except httpx2.HTTPError:
+        return  # the node went away: the log ends here
+    finally:
+        await answer.aclose()
+
+
+def _container(pod: Json, asked: str) -> str:
+    name, names = pod["metadata"]["name"], [container["name"] for container in containers_of(pod["spec"])]
+    if asked and asked not in names:
+        raise StatusError(400, f"container {asked} is not valid for pod {name}")
+    if not asked and len(names) > 1:
+        raise StatusError(400, f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]")
+    return asked or str(names[0])
+
+
+def _address(objects: Objects, node_name: str) -> str:
+    status = objects.get(NODE, "", node_name).get("status") or {}
+    addresses = {row["type"]: row["address"] for row in status.get("addresses") or ()}
+    host = addresses.get("InternalIP") or addresses.get("Hostname")
+    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
+    if not host or not port:
+        raise StatusError(500, f"no preferred addresses found for node {node_name}")
+    return f"https://{host}:{port}"

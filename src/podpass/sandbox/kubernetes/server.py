@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The API server as an ASGI application: who asks, whether they may, then resources or one of the documents."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from podpass.sandbox.kubernetes import discovery, openapi
+from podpass.sandbox.kubernetes.authentication import ANONYMOUS, Authenticator, UnauthenticatedError, User
+from podpass.sandbox.kubernetes.authorization import check
+from podpass.sandbox.kubernetes.objects import Objects
+from podpass.sandbox.kubernetes.request import ApiRequest, action_of
+from podpass.sandbox.kubernetes.resources import Resources, answer
+from podpass.sandbox.kubernetes.status import StatusError, no_such_path
+
+_log = logging.getLogger(__name__)
+
+
+class ApiServer:
+    """Answers requests.
+
+    Args:
+        objects: The cluster.
+        authenticator: Judges who asks.
+        url: Its own address, for the documents that name it.
+        stopped: Set when streams shall end.
+    """
+
+    def __init__(self, objects: Objects, authenticator: Authenticator, url: Callable[[], str], stopped: asyncio.Event) -> None:
+        self._authenticator = authenticator
+        self._resources = Resources(objects, authenticator, stopped)
+        self._url = url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; whatever goes wrong becomes a Status."""
+        http = Request(scope, receive)
+        warnings: list[str] = []
+        try:
+            response = await self._answer(http, warnings)
+        except StatusError as error:
+            response = answer(error.body, error.code)
+        except Exception:  # noqa: BLE001 - a server answers, whatever happens; the log has the rest
+            _log.exception("%s %s", http.method, http.url.path)
+            response = answer(StatusError(500, "Internal Server Error").body, 500)
+        for warning in warnings:
+            response.headers.append("Warning", '299 - "{}"'.format(warning.replace("\\", "\\\\").replace('"', '\\"')))
+        await response(scope, receive, send)
+
+    async def _answer(self, http: Request, warnings: list[str]) -> Response:
+        user = self._user(http)
+        action = action_of(http.method, http.url.path, http.query_params)
+        check(user, action)
+        if action.resource:
+            return await self._resources.serve(ApiRequest(http, user, action, warnings))
+        if action.verb != "get":
+            raise StatusError(405, "the server does not allow this method on the requested resource")
+        return self._document(http.url.path.rstrip("/"), http.headers.get("accept", ""))
+
+    def _user(self, http: Request) -> User:
+        header = http.headers.get("authorization", "")
+        if not header:
+            return ANONYMOUS
+        scheme, _, token = header.partition(" ")
+        try:
+            return self._authenticator.authenticate(token.strip() if scheme.lower() == "bearer" else "")[0]
+        except UnauthenticatedError:
+            raise StatusError(401, "Unauthorized") from None
+
+    def _document(self, path: str, accept: str) -> Response:
+        if path in {"/healthz", "/livez", "/readyz"}:
+            return PlainTextResponse("ok")
+        issuer = self._authenticator.issuer
+        published = {"Cache-Control": "public, max-age=3600"}
+        if path == "/openid/v1/jwks":
+            return answer(issuer.jwks(), kind="application/jwk-set+json", headers=published)
+        if path == "/.well-known/openid-configuration":
+            return answer(issuer.discovery(self._url()), headers=published)
+        if path in {"/api", "/apis"}:
+            for version in ("v2", "v2beta1"):
+                if f"g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" in accept:
+                    kind = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+                    return answer(discovery.aggregated(core=path == "/api", version=version), kind=kind)
+        return answer(self._plain_document(path))
+
+    def _plain_document(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        match path.strip("/").split("/"):
+            case ["version"]:
+                return discovery.version()
+            case ["api"]:
+                return discovery.api_versions(self._url().removeprefix("https://"))
+            case ["api", "v1"]:
+                return discovery.resources("")
+            case ["apis"]:
+                return discovery.api_groups()
+            case ["apis", group] if group in discovery.GROUPS:
+                return discovery.api_group(group)
+            case ["apis", group, "v1"] if group in discovery.GROUPS:
+                return discovery.resources(group)
+            case ["openapi", "v3"]:
+                return openapi.paths()
+            case ["openapi", "v3", *name] if "/".join(name) in openapi.paths()["paths"]:
+                return openapi.document("/".join(name))
+        raise no_such_path()
