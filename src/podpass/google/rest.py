@@ -194,16 +194,11 @@ class GoogleClient:
             headers=headers,
             timeout=httpx2.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT_S)),
             follow_redirects=False,
-            **self._payload(request),
+            content=request.content,
+            json=request.body,
         )
         log.debug("%s %s%s -> %d", request.verb, request.service, request.path, response.status_code)
         return response
-
-    @staticmethod
-    def _payload(request: Request) -> dict[str, Any]:
-        if request.content is not None:
-            return {"content": request.content}
-        return {} if request.body is None else {"json": request.body}
 
     @staticmethod
     def _passes(request: Request, response: httpx2.Response) -> bool:

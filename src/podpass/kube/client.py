@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One client for one cluster: sends a request, repeats readings, turns refusals into errors.
+
+Readings (GET) are tried four times within 2 s on broken connections, 429 and 5xx: enough for an API server behind a load balancer that
+loses one of its members. Writings are not repeated here: callers read again and decide.
+"""
+
+import json
+import logging
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx2
+from lightkube.config.client_adapter import user_auth, verify_cluster
+from lightkube.config.models import User
+from lightkube.core.exceptions import ConfigError as LightkubeError
+
+import podpass
+from podpass.errors import ConfigError, UnexpectedAnswerError, UnreachableError
+from podpass.kube.exec_credential import ExecCredential
+from podpass.kube.fault import FaultKind, KubeFault, KubeRefusedError
+from podpass.kube.kubeconfig import ClusterAccess
+from podpass.names.secret import redact
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+"""An object of Kubernetes' API, as answered. Who reads a member checks it."""
+
+_TIMEOUT_S = 15.0
+_CONNECT_TIMEOUT_S = 5.0
+_PAUSES_S: Final = (0.2, 0.6, 1.2)
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call.
+
+    Attributes:
+        verb: GET, POST, PUT, PATCH or DELETE.
+        path: From the root, as Kubernetes has it: namespaces and names need no encoding.
+        doing: What it does, after "to", for errors: `read the config map default/x`.
+        query: Query parameters.
+        body: JSON to send; None sends nothing.
+    """
+
+    verb: str
+    path: str
+    doing: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Json | None = None
+
+
+class KubeClient:
+    """Asks one cluster's API server. Safe for threads; close it, or use it as a context manager.
+
+    Attributes:
+        access: Which cluster; holds nothing secret in its repr.
+    """
+
+    def __init__(self, access: ClusterAccess, http: httpx2.Client, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.access = access
+        self._http = http
+        self._sleep = sleep
+
+    def __repr__(self) -> str:
+        return f"<KubeClient {self.access.context} {self.access.server}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def call(self, request: Request) -> Json:
+        """Send a request and return the object that it is answered with.
+
+        Raises:
+            KubeRefusedError: 4xx, with the Status.
+            UnreachableError: No answer, or 5xx.
+            UnexpectedAnswerError: No JSON object, or a redirect.
+        """
+        content = self.send(request)
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise UnexpectedAnswerError(
+                f"The cluster's answer to the request to {request.doing} is not a JSON object.",
+                f"{self.access.server} sent {len(content)} bytes of something else.",
+                f"Check that the context {self.access.context!r} names a Kubernetes API server.",
+            )
+        return answer
+
+    def find(self, request: Request) -> Json | None:
+        """Do as `call`, but return None where the thing is not there."""
+        try:
+            return self.call(request)
+        except KubeRefusedError as error:
+            if error.kind is FaultKind.NOT_FOUND:
+                return None
+            raise
+
+    def send(self, request: Request) -> bytes:
+        """Do as `call`, but return the answer's bytes, whatever they are."""
+        pauses = iter(_PAUSES_S if request.verb == "GET" else ())
+        while True:
+            try:
+                response = self._once(request)
+            except (httpx2.RequestError, LightkubeError) as error:
+                if (pause := next(pauses, None)) is None or _is_lasting(error):
+                    raise self._unreachable(request, error) from error
+            else:
+                if response.is_success:
+                    return response.content
+                is_passing = response.status_code == httpx2.codes.TOO_MANY_REQUESTS or response.status_code >= _SERVER_ERROR
+                if not is_passing or (pause := next(pauses, None)) is None:
+                    raise self._refused(request, response)
+            self._sleep(pause)
+
+    def _once(self, request: Request) -> httpx2.Response:
+        name = self.access.tls_server_name
+        response = self._http.request(
+            request.verb,
+            request.path,
+            params=request.query or None,
+            headers={"accept": "application/json"},
+            json=request.body,
+            extensions={"sni_hostname": name} if name else None,
+        )
+        log.debug("%s %s -> %d", request.verb, request.path, response.status_code)
+        return response
+
+    def _refused(self, request: Request, response: httpx2.Response) -> KubeRefusedError | UnreachableError | UnexpectedAnswerError:
+        if response.is_redirect:
+            return UnexpectedAnswerError(
+                f"The request to {request.doing} was answered with a redirect ({response.status_code}).",
+                "API servers do not redirect, and podpass never sends a credential along.",
+                f"Correct the server of context {self.access.context!r} in the kubeconfig: it is {self.access.server}.",
+            )
+        fault = KubeFault.parse(response.status_code, response.content)
+        if fault.code == httpx2.codes.NOT_IMPLEMENTED or fault.code < _SERVER_ERROR:
+            return KubeRefusedError(fault, request.doing, self.access.context)
+        what = f"The cluster (context {self.access.context!r}) could not {request.doing} ({fault.code})."
+        return UnreachableError(what, fault.message, "Look after the API server, then run the command again.", code="neighbour.kubernetes")
+
+    def _unreachable(self, request: Request, error: Exception) -> UnreachableError:
+        words = redact(str(error)) or type(error).__name__
+        what = f"The cluster {self.access.server} (context {self.access.context!r}) gave no answer when asked to {request.doing}."
+        next_step = "Check that it runs and that this machine reaches it: `kubectl cluster-info`."
+        if "CERTIFICATE_VERIFY_FAILED" in words:
+            next_step = "Its certificate is not of the kubeconfig's CA: this is another cluster, or the kubeconfig is old. Fetch it anew."
+        return UnreachableError(what, f"{words.rstrip('.')}.", next_step, code="neighbour.cluster-unreachable")
+
+
+def connect(access: ClusterAccess, *, transport: httpx2.BaseTransport | None = None) -> KubeClient:
+    """Make a client for a cluster; asks it nothing yet.
+
+    Args:
+        access: From `kubeconfig.load`.
+        transport: Replaces the network, for tests.
+
+    Raises:
+        ConfigError: A certificate or key of the kubeconfig cannot be used.
+    """
+    user = access.config.user or User()
+    try:
+        verify = verify_cluster(access.config.cluster, user, access.config.abs_file)
+    except (OSError, ValueError, ssl.SSLError, LightkubeError) as error:
+        raise ConfigError(
+            f"The certificates of context {access.context!r} cannot be used.",
+            f"{type(error).__name__}{f': {error.strerror}' if isinstance(error, OSError) and error.strerror else ''}.",
+            "Fetch the kubeconfig anew.",
+            code="config.kubeconfig",
+        ) from error
+    auth = ExecCredential(access.exec_plugin) if access.exec_plugin else user_auth(user)
+    http = httpx2.Client(
+        base_url=access.server,
+        verify=verify,
+        auth=auth,
+        timeout=httpx2.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
+        headers={"user-agent": f"podpass/{podpass.__version__}"},
+        follow_redirects=False,
+        proxy=access.proxy_url,
+        transport=transport,
+    )
+    return KubeClient(access, http)
+
+
+def _is_lasting(error: Exception) -> bool:
+    """Say whether trying again cannot help: a foreign certificate, a missing token file."""
+    return isinstance(error, LightkubeError) or "CERTIFICATE_VERIFY_FAILED" in str(error)

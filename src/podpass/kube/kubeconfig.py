@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which cluster, with whose credentials: found as kubectl finds it.
+
+1. The file that is named; else every file of KUBECONFIG, merged (who comes first wins); else ~/.kube/config.
+2. In a pod without any of these, the pod's own service account.
+
+lightkube gives the values their types, opens certificates and signs requests; what it does not read (KUBECONFIG as a list, `proxy-url`,
+`tls-server-name`, plugins of `client.authentication.k8s.io/v1`) is done here and in `exec_credential.py`.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import yaml
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.core.exceptions import ConfigError as LightkubeError
+
+from podpass.errors import ConfigError
+
+IN_CLUSTER_FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_DEFAULT = Path("~/.kube/config")
+_PATHS_IN_CLUSTER = ("certificate-authority",)
+_PATHS_IN_USER = ("client-certificate", "client-key", "tokenFile")
+_NAMED = {"clusters": "cluster", "contexts": "context", "users": "user"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterAccess:
+    """One context of a kubeconfig, ready to connect.
+
+    Attributes:
+        context: Its name.
+        server: The API server's URL.
+        namespace: The context's namespace.
+        config: lightkube's values; holds secrets, so it is in no repr.
+        proxy_url: The proxy that the kubeconfig names for this cluster.
+        tls_server_name: The name that the server's certificate is checked for, where it is not the URL's.
+        exec_plugin: The credential plugin's settings.
+    """
+
+    context: str
+    server: str
+    namespace: str
+    config: SingleConfig = field(repr=False)
+    proxy_url: str | None = field(default=None, repr=False)
+    tls_server_name: str | None = None
+    exec_plugin: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+def load(
+    path: Path | None = None,
+    context: str | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    in_cluster: Path = IN_CLUSTER_FOLDER,
+) -> ClusterAccess:
+    """Find the cluster.
+
+    Args:
+        path: The kubeconfig; None: kubectl's rules.
+        context: The context's name; None: the kubeconfig's current one.
+        environment: For KUBECONFIG and HOME; None: the process's.
+        in_cluster: Where a pod's own service account is.
+
+    Raises:
+        ConfigError: No kubeconfig, none such, not readable; no such context; a context that names a missing cluster or user.
+    """
+    environment = os.environ if environment is None else environment
+    files = _files(path, environment)
+    if files:
+        return _from_files(files, context)
+    if context is None and (in_cluster / "token").is_file() and "KUBERNETES_SERVICE_HOST" in environment:
+        return _in_cluster(in_cluster, environment)
+    raise ConfigError(
+        "There is no kubeconfig.",
+        "KUBECONFIG is not set, ~/.kube/config does not exist, and this is not a pod.",
+        "Set KUBECONFIG, or name the file in spec.cluster.kubeconfig.",
+        code="config.kubeconfig-none",
+    )
+
+
+def from_dict(content: Mapping[str, Any], *, context: str | None = None, source: str = "the kubeconfig") -> ClusterAccess:
+    """Take a kubeconfig that is in memory already; the paths in it must be absolute."""
+    name = context or content.get("current-context")
+    contexts, clusters, users = (_by_name(content, kind, source) for kind in ("contexts", "clusters", "users"))
+    if not name:
+        raise _context_error(f"{source} has no current context.", contexts)
+    if name not in contexts:
+        raise _context_error(f"{source} has no context {name!r}.", contexts, name)
+    cluster = _member(clusters, contexts[name].get("cluster"), "cluster", name, source)
+    user_name = contexts[name].get("user")
+    user = _member(users, user_name, "user", name, source) if user_name else {}
+    _refuse_unsupported(user, name)
+    config = _typed(name, contexts[name], cluster, {key: value for key, value in user.items() if key != "exec"}, source)
+    return ClusterAccess(
+        context=name,
+        server=config.cluster.server,
+        namespace=config.namespace,
+        config=config,
+        proxy_url=cluster.get("proxy-url"),
+        tls_server_name=cluster.get("tls-server-name"),
+        exec_plugin=user.get("exec"),
+    )
+
+
+def _files(path: Path | None, environment: Mapping[str, str]) -> list[Path]:
+    if path is not None:
+        if not path.is_file():
+            raise ConfigError(
+                f"The kubeconfig {path} does not exist.", "", "Correct spec.cluster.kubeconfig.", code="config.kubeconfig-none"
+            )
+        return [path]
+    listed = [Path(part).expanduser() for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
+    if listed:
+        # As kubectl: files of the list that do not exist are passed over, but not all of them.
+        if there := [file for file in listed if file.is_file()]:
+            return there
+        names = ", ".join(str(file) for file in listed)
+        raise ConfigError(
+            f"The kubeconfig {names} does not exist.", "KUBECONFIG names it.", "Correct KUBECONFIG.", code="config.kubeconfig-none"
+        )
+    home = Path(environment["HOME"]) / ".kube/config" if environment.get("HOME") else _DEFAULT.expanduser()
+    return [home] if home.is_file() else []
+
+
+def _missing(names: str, named_by: str) -> ConfigError:
+    what = f"The kubeconfig {names} does not exist."
+    return ConfigError(what, f"It is named by {named_by}.", f"Correct {named_by}.", code="config.kubeconfig-none")
+
+
+def _from_files(files: list[Path], context: str | None) -> ClusterAccess:
+    merged: dict[str, Any] = {}
+    for file in files:
+        content = _read(file)
+        merged.setdefault("current-context", content.get("current-context") or None)
+        merged["current-context"] = merged["current-context"] or content.get("current-context")
+        for kind in _NAMED:
+            known = {item["name"] for item in merged.setdefault(kind, [])}
+            merged[kind] += [item for item in _items(content, kind, str(file)) if item["name"] not in known]
+    return from_dict(merged, context=context, source=", ".join(str(file) for file in files))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"The kubeconfig {file} cannot be read.", f"{error.strerror}.", "", code="config.kubeconfig") from error
+    except (yaml.YAMLError, UnicodeDecodeError):
+        # The parser's words may quote the file, and the file holds keys.
+        raise _broken(str(file), "It is not YAML.") from None
+    if not isinstance(content, dict):
+        raise _broken(str(file), "It is not a mapping.")
+    for kind, paths in (("clusters", _PATHS_IN_CLUSTER), ("users", _PATHS_IN_USER)):
+        for item in _items(content, kind, str(file)):
+            _make_absolute(item.get(_NAMED[kind]), paths, file.absolute().parent)
+    return content
+
+
+def _make_absolute(settings: object, keys: tuple[str, ...], folder: Path) -> None:
+    """Paths in a kubeconfig are relative to it; so is a plugin's command, if it is a path at all."""
+    if not isinstance(settings, dict):
+        return
+    for key in keys:
+        if settings.get(key):
+            settings[key] = str(folder / str(settings[key]))
+    plugin = settings.get("exec")
+    if isinstance(plugin, dict) and "/" in str(plugin.get("command", "")):
+        plugin["command"] = str(folder / plugin["command"])
+
+
+def _items(content: Mapping[str, Any], kind: str, source: str) -> list[dict[str, Any]]:
+    items = content.get(kind) or []
+    if not isinstance(items, list) or not all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in items):
+        raise _broken(source, f"Its {kind} are not a list of named entries.")
+    return items
+
+
+def _by_name(content: Mapping[str, Any], kind: str, source: str) -> dict[str, dict[str, Any]]:
+    return {item["name"]: item.get(_NAMED[kind]) or {} for item in _items(content, kind, source)}
+
+
+def _member(members: Mapping[str, dict[str, Any]], name: object, kind: str, context: str, source: str) -> dict[str, Any]:
+    if not isinstance(name, str) or name not in members:
+        raise _broken(source, f"Its context {context!r} names the {kind} {name!r}, which is not in it.")
+    return members[name]
+
+
+def _typed(name: str, context: dict[str, Any], cluster: dict[str, Any], user: dict[str, Any], source: str) -> SingleConfig:
+    content = {
+        "current-context": name,
+        "contexts": [{"name": name, "context": {**context, "cluster": name, "user": name}}],
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": user}],
+    }
+    try:
+        config = KubeConfig.from_dict(content).get(name)
+    except (msgspec.ValidationError, LightkubeError, KeyError, TypeError):
+        # Their words may quote the values.
+        raise _broken(source, f"A value of its context {name!r} has the wrong type.") from None
+    assert isinstance(config, SingleConfig)
+    if not config.cluster.server.startswith(("https://", "http://")):
+        raise _broken(source, f"The server of its context {name!r} is {config.cluster.server!r}, which is no URL.")
+    return config
+
+
+def _in_cluster(folder: Path, environment: Mapping[str, str]) -> ClusterAccess:
+    host = environment["KUBERNETES_SERVICE_HOST"]
+    address = f"[{host}]" if ":" in host else host
+    content = {
+        "current-context": "in-cluster",
+        "contexts": [{"name": "in-cluster", "context": {"cluster": "in-cluster", "user": "in-cluster", "namespace": _namespace(folder)}}],
+        "clusters": [
+            {
+                "name": "in-cluster",
+                "cluster": {
+                    "server": f"https://{address}:{environment.get('KUBERNETES_SERVICE_PORT', '443')}",
+                    "certificate-authority": str(folder / "ca.crt"),
+                },
+            }
+        ],
+        "users": [{"name": "in-cluster", "user": {"tokenFile": str(folder / "token")}}],
+    }
+    return from_dict(content, source="the pod's service account")
+
+
+def _namespace(folder: Path) -> str:
+    file = folder / "namespace"
+    return file.read_text().strip() if file.is_file() else "default"
+
+
+def _refuse_unsupported(user: Mapping[str, Any], context: str) -> None:
+    if "auth-provider" in user:
+        raise ConfigError(
+            f"The context {context!r} logs in with an auth-provider, which Kubernetes has removed.",
+            "",
+            "Fetch the kubeconfig anew with your cloud's tool: it will name a credential plugin (exec).",
+            code="config.kubeconfig",
+        )
+    if any(key in user for key in ("as", "as-uid", "as-groups", "as-user-extra")):
+        raise ConfigError(
+            f"The context {context!r} impersonates another user.",
+            "podpass would act as somebody else than the kubeconfig says, since it does not impersonate.",
+            "Name a context without `as`.",
+            code="config.kubeconfig",
+        )
+
+
+def _broken(source: str, why: str) -> ConfigError:
+    return ConfigError(f"{source} is not a usable kubeconfig.", why, "Check it with `kubectl config view`.", code="config.kubeconfig")
+
+
+def _context_error(what: str, contexts: Mapping[str, object], wanted: str = "") -> ConfigError:
+    close = difflib.get_close_matches(wanted, contexts, n=1)
+    known = f"It has: {', '.join(sorted(contexts))}." if contexts else "It has none at all."
+    hint = f"Did you mean {close[0]!r}?" if close else "Name one in spec.cluster.context, or with `kubectl config use-context`."
+    return ConfigError(what, known, hint, code="config.context")

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Namespaces, service accounts and nodes, as far as podpass looks at them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from podpass.errors import UnexpectedAnswerError
+from podpass.kube.client import Json, KubeClient, Request
+from podpass.kube.fault import FaultKind, KubeRefusedError
+from podpass.names import ServiceAccountRef
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What every object of Kubernetes has.
+
+    Attributes:
+        name: Its name.
+        uid: Tells it from a later one of the same name; that of `kube-system` tells one cluster from another.
+        annotations: Of its metadata.
+        labels: Of its metadata.
+    """
+
+    name: str
+    uid: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def get_namespace(client: KubeClient, name: str) -> Thing | None:
+    """Return a namespace; None where there is none."""
+    return _found(client.find(Request("GET", f"/api/v1/namespaces/{name}", f"read the namespace {name}")))
+
+
+def ensure_namespace(client: KubeClient, name: str, *, labels: Mapping[str, str] | None = None) -> bool:
+    """Make sure that a namespace is there; True if it was made. One that is there is left as it is."""
+    body = _new("Namespace", {"name": name, "labels": dict(labels or {})})
+    return _ensure(client, "/api/v1/namespaces", f"/api/v1/namespaces/{name}", f"the namespace {name}", body)
+
+
+def delete_namespace(client: KubeClient, name: str, *, uid: str) -> bool:
+    """Delete a namespace with everything in it, if it is still that one; False where there is none."""
+    body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+    return client.find(Request("DELETE", f"/api/v1/namespaces/{name}", f"delete the namespace {name}", body=body)) is not None
+
+
+def get_service_account(client: KubeClient, account: ServiceAccountRef) -> Thing | None:
+    """Return a service account; None where there is none."""
+    return _found(client.find(Request("GET", _account_path(account), f"read the service account {account}")))
+
+
+def ensure_service_account(client: KubeClient, account: ServiceAccountRef, *, annotations: Mapping[str, str] | None = None) -> bool:
+    """Make sure that a service account is there; True if it was made. One that is there is left as it is."""
+    body = _new("ServiceAccount", {"name": account.name, "namespace": account.namespace, "annotations": dict(annotations or {})})
+    collection = f"/api/v1/namespaces/{account.namespace}/serviceaccounts"
+    return _ensure(client, collection, _account_path(account), f"the service account {account}", body)
+
+
+def list_nodes(client: KubeClient) -> list[Json]:
+    """Return every node, as the API server has it."""
+    nodes: list[Json] = []
+    query = {"limit": "500"}
+    while True:
+        answer = client.call(Request("GET", "/api/v1/nodes", "list the nodes", query=query))
+        nodes.extend(item for item in answer.get("items") or [] if isinstance(item, dict))
+        token = (answer.get("metadata") or {}).get("continue")
+        if not token:
+            return nodes
+        query = {**query, "continue": str(token)}
+
+
+def _account_path(account: ServiceAccountRef) -> str:
+    return f"/api/v1/namespaces/{account.namespace}/serviceaccounts/{account.name}"
+
+
+def _new(kind: str, metadata: dict[str, Any]) -> Json:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {key: value for key, value in metadata.items() if value}}
+
+
+def _ensure(client: KubeClient, collection: str, path: str, words: str, body: Json) -> bool:
+    if client.find(Request("GET", path, f"read {words}")):
+        return False
+    try:
+        client.call(Request("POST", collection, f"create {words}", body=body))
+    except KubeRefusedError as error:
+        if error.kind is FaultKind.ALREADY_EXISTS:
+            return False
+        raise
+    return True
+
+
+def _found(value: Json | None) -> Thing | None:
+    if value is None:
+        return None
+    metadata = value.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("uid"), str):
+        raise UnexpectedAnswerError(
+            "The cluster sent an object without a uid.", "", "Check that the context names a Kubernetes API server."
+        )
+    return Thing(str(metadata.get("name")), metadata["uid"], dict(metadata.get("annotations") or {}), dict(metadata.get("labels") or {}))
