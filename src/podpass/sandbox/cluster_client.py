@@ -65,6 +65,13 @@ class ClusterClient:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._http.aclose()
 
+    async def is_ready(self) -> bool:
+        """Ask whether the API server is ready to serve."""
+        try:
+            return (await self._http.get("/readyz")).is_success
+        except httpx2.HTTPError:
+            return False
+
     async def get(self, path: str, **query: str) -> Object:
         """Read an object, or a list of them."""
         return await self._send("GET", path, query)

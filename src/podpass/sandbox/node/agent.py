@@ -135,7 +135,8 @@ class NodeAgent:
                 {"type": kind, "status": status, "reason": why, "message": text, "lastHeartbeatTime": now, "lastTransitionTime": now}
                 for kind, (status, why, text) in verdicts.items()
             ],
-            "addresses": [{"type": "InternalIP", "address": ADDRESS}, {"type": "Hostname", "address": self._node.name}],
+            # Its name cannot be looked up, so it is not given as an address: the API server would ask there for logs first.
+            "addresses": [{"type": "InternalIP", "address": ADDRESS}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
             "capacity": room,
             "allocatable": room,

@@ -112,6 +112,7 @@ class Container:
         while True:
             image = self._host.image(reference)
             if image is not None:
+                await self._host.events.tell("Pulled", f'Container image "{reference}" already present on machine', container=self.name)
                 return image
             await self._host.events.tell("Failed", failed, warning=True, container=self.name)
             self._waits("ErrImagePull", failed)

@@ -112,6 +112,11 @@ class Process:
         await asyncio.to_thread(self._popen.wait)
         await pump
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self._ended is not None and self._ended.done()
+
     async def wait(self) -> int:
         """Return the exit code, once nothing of the container runs any more; 128 and the signal's number for a signal."""
         assert self._ended is not None

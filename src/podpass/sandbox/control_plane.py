@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real control plane on this machine: etcd, kube-apiserver and kube-controller-manager, started from a directory of programs.
+
+It keeps the promise of `cluster.Cluster`. A change of issuer or key is a restart with other flags, as an administrator makes it. The
+programs run behind the node agent's shim, so that none outlives a sandbox that is killed; etcd listens on a Unix socket that only this
+user can reach.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import secrets
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+
+from podpass.clock import SystemClock
+from podpass.errors import NeighbourError, PodpassError
+from podpass.sandbox.binaries import Binaries
+from podpass.sandbox.ca import AuthorityCA, write_private
+from podpass.sandbox.cluster import IssuerChange, Kubeconfig
+from podpass.sandbox.cluster_client import ClusterClient, Object, StatusError
+from podpass.sandbox.kubernetes.token_issuer import DEFAULT_ISSUER, TokenIssuer, make_key
+from podpass.sandbox.node import NODE_NAME
+from podpass.sandbox.node.logs import ContainerLog
+from podpass.sandbox.node.processes import Order, Process, StartError
+from podpass.sandbox.settings import SandboxSettings
+
+_API_SERVER, _CONTROLLER_MANAGER, _ETCD = "kube-apiserver", "kube-controller-manager", "etcd"
+_CONFLICT = 409
+# Seen on 2 cores: ready after 2.2 s. A loaded machine may need ten times that.
+_READY_S, _POLL_S = 90.0, 0.1
+_GRACE_S = 10.0
+# name: the user's name, and its groups. The node agent is a node that also binds pods, see `_SCHEDULER`.
+_USERS = {
+    "admin": ("kubernetes-admin", "system:masters"),
+    "node": (f"system:node:{NODE_NAME}", "system:nodes"),
+    "controller": ("system:kube-controller-manager", ""),
+}
+_RBAC = "rbac.authorization.k8s.io"
+_SCHEDULER: Object = {
+    "apiVersion": f"{_RBAC}/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": "podpass-node-binds-pods"},
+    "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "system:kube-scheduler"},
+    "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": _USERS["node"][0]}],
+}
+_DUMPED = {
+    "namespaces": "/api/v1/namespaces",
+    "serviceaccounts": "/api/v1/serviceaccounts",
+    "configmaps": "/api/v1/configmaps",
+    "secrets": "/api/v1/secrets",
+    "pods": "/api/v1/pods",
+    "jobs": "/apis/batch/v1/jobs",
+}
+_VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
+
+
+class ControlPlaneError(PodpassError):
+    """A program of the control plane does not come up."""
+
+    code = "sandbox.control-plane"
+
+
+class ControlPlane:
+    """A control plane of real programs.
+
+    Args:
+        directory: Where the programs are (`make cluster`).
+        settings: Of the sandbox; with a `state_dir` the cluster is kept there.
+        ca: Signs the API server's certificate.
+    """
+
+    def __init__(self, directory: Path, settings: SandboxSettings, ca: AuthorityCA) -> None:
+        self._programs = Binaries.find(directory)
+        self._settings = settings
+        self._ca = ca
+        self._scratch = contextlib.ExitStack()
+        self._tokens = {name: secrets.token_urlsafe(24) for name in _USERS}
+        self._running: dict[str, tuple[Process, ContainerLog]] = {}
+        self._home = Path()
+        self._port = 0
+        self._issuer: TokenIssuer
+
+    @property
+    def url(self) -> str:
+        """The API server's address."""
+        return f"https://127.0.0.1:{self._port}"
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The certificate that signs the API server's own."""
+        return self._ca.pem
+
+    @property
+    def issuers(self) -> list[str]:
+        """The accepted issuers; the first one signs."""
+        return list(self._issuer.issuers)
+
+    def admin_kubeconfig(self) -> Kubeconfig:
+        """Return the way in of a cluster administrator."""
+        return self._kubeconfig("admin")
+
+    def node_kubeconfig(self) -> Kubeconfig:
+        """Return the way in of the node agent."""
+        return self._kubeconfig("node")
+
+    def controller_kubeconfig(self) -> Kubeconfig:
+        """Return the way in of kube-controller-manager."""
+        return self._kubeconfig("controller")
+
+    def _kubeconfig(self, user: str) -> Kubeconfig:
+        cluster = {"server": self.url, "certificate-authority-data": base64.b64encode(self.ca_pem).decode()}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "podpass-sandbox", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": self._tokens[user]}}],
+            "contexts": [{"name": "podpass-sandbox", "context": {"cluster": "podpass-sandbox", "user": user}}],
+            "current-context": "podpass-sandbox",
+        }
+
+    async def start(self) -> None:
+        """Start the three programs; return when the API answers and pods can be made in the namespace `default`.
+
+        Raises:
+            ControlPlaneError: A program ended, or the API server is not ready in time; the end of its log says why.
+        """
+        self._prepare()
+        self._issuer = await asyncio.to_thread(self._load_issuer)
+        await self._launch(_ETCD, self._etcd_flags())
+        await self._start_kubernetes()
+
+    async def _start_kubernetes(self) -> None:
+        self._write_keys()
+        await self._launch(_API_SERVER, self._api_server_flags())
+        async with ClusterClient(self.admin_kubeconfig(), agent="podpass-sandbox") as client:
+            await self._until(client.is_ready)
+            with contextlib.suppress(StatusError):  # there already, after a restart
+                await client.post(f"/apis/{_RBAC}/v1/clusterrolebindings", _SCHEDULER)
+            await self._launch(_CONTROLLER_MANAGER, self._controller_manager_flags())
+            # Until the controller has made it, the API server refuses every pod of the namespace.
+            await self._until(lambda: _exists(client, "/api/v1/namespaces/default/serviceaccounts/default"))
+
+    async def restart(self, change: IssuerChange) -> None:
+        """Stop kube-apiserver and kube-controller-manager, and start them with other flags on the same port; etcd goes on."""
+        new_key = await asyncio.to_thread(make_key, change.new_key) if change.new_key else None
+        after = self._issuer.after(change, new_key)
+        await self._end(_CONTROLLER_MANAGER)
+        await self._end(_API_SERVER)
+        self._issuer = after
+        await self._start_kubernetes()
+
+    async def stop(self) -> None:
+        """Stop everything, etcd last: an API server that has lost its etcd hangs for more than a minute."""
+        for name in (_CONTROLLER_MANAGER, _API_SERVER, _ETCD):
+            await self._end(name)
+        self._scratch.close()
+
+    async def dump(self) -> Object:
+        """Return what lies in the user's namespaces, without volatile values."""
+        async with ClusterClient(self.admin_kubeconfig(), agent="podpass-sandbox") as client:
+            lists = {kind: (await client.get(path))["items"] for kind, path in _DUMPED.items()}
+        return {kind: dict(sorted(_stable(item) for item in items if not _is_system(item))) for kind, items in lists.items()}
+
+    # Files.
+
+    def _prepare(self) -> None:
+        if self._settings.state_dir:
+            self._home = self._settings.state_dir / "control-plane"
+        else:
+            self._home = Path(self._scratch.enter_context(tempfile.TemporaryDirectory(prefix="podpass-control-plane-")))
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._home.chmod(0o700)
+        for left_behind in ("client:0", "peer:0"):
+            (self._home / left_behind).unlink(missing_ok=True)
+        self._port = self._port or _free_port()
+        names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.0.0.1"]
+        self._ca.issue_server_certificate(names).write(self._home, "apiserver")
+        (self._home / "ca.crt").write_bytes(self.ca_pem)
+        users = "".join(f'{self._tokens[key]},{name},{name},"{group}"\n' for key, (name, group) in _USERS.items())
+        write_private(self._home / "tokens.csv", users.encode())
+        write_private(self._home / "controller-manager.kubeconfig", json.dumps(self.controller_kubeconfig()).encode())
+
+    def _load_issuer(self) -> TokenIssuer:
+        kept = self._home / "issuer.json"
+        if kept.exists():
+            return TokenIssuer.from_json(msgspec.json.decode(kept.read_bytes(), type=dict[str, Any]))
+        return TokenIssuer((DEFAULT_ISSUER,), (make_key(self._settings.key_type),))
+
+    def _write_keys(self) -> None:
+        write_private(self._home / "issuer.json", json.dumps(self._issuer.to_json()).encode())
+        encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+        for number, key in enumerate(self._issuer.keys):
+            write_private(self._home / f"service-account-{number}.key", key.private_bytes(*encoding))
+
+    # Flags. Paths are relative to the programs' working directory, which keeps etcd's socket below the length that a socket's name has.
+
+    @staticmethod
+    def _etcd_flags() -> list[str]:
+        client, peer = "unix://client:0", "unix://peer:0"
+        return [
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--data-dir=etcd",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        ]
+
+    def _api_server_flags(self) -> list[str]:
+        keys = [f"--service-account-key-file=service-account-{number}.key" for number in range(len(self._issuer.keys))]
+        return [
+            "--etcd-servers=unix://client:0",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={self._port}",
+            "--tls-cert-file=apiserver.crt",
+            "--tls-private-key-file=apiserver.key",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--endpoint-reconciler-type=none",  # a loopback address may not be an endpoint
+            *(f"--service-account-issuer={issuer}" for issuer in self._issuer.issuers),
+            "--service-account-signing-key-file=service-account-0.key",
+            *keys,
+            "--token-auth-file=tokens.csv",
+            "--authorization-mode=Node,RBAC",  # without the admission plugin NodeRestriction, by which a node may not bind pods
+        ]
+
+    @staticmethod
+    def _controller_manager_flags() -> list[str]:
+        return [
+            "--kubeconfig=controller-manager.kubeconfig",
+            "--service-account-private-key-file=service-account-0.key",
+            "--root-ca-file=ca.crt",
+            "--use-service-account-credentials",
+            "--kube-api-qps=500",  # the default, 20, makes its start take 5 s
+            "--kube-api-burst=1000",
+            "--leader-elect=false",
+            "--secure-port=0",
+            "--controllers=*,-node-ipam-controller,-cloud-node-lifecycle-controller",
+        ]
+
+    # Programs.
+
+    async def _launch(self, name: str, flags: Sequence[str]) -> None:
+        program = {
+            _ETCD: self._programs.etcd,
+            _API_SERVER: self._programs.api_server,
+            _CONTROLLER_MANAGER: self._programs.controller_manager,
+        }
+        log = ContainerLog()
+        order = Order([str(program[name]), *flags], {"HOME": str(self._home)}, str(self._home), steps=(), root=None, bubblewrap=False)
+        try:
+            self._running[name] = (await Process.start(order, log, SystemClock()), log)
+        except StartError as error:
+            raise ControlPlaneError(f"{name} cannot be started.", str(error), "Run `make cluster`, or name other programs.") from error
+
+    async def _end(self, name: str) -> None:
+        if name in self._running:
+            process, _ = self._running.pop(name)
+            # What lies in a temporary directory needs no leave-taking.
+            await process.end(_GRACE_S if self._settings.state_dir else 0.0)
+
+    async def _until(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until `holds` answers yes, while all programs run."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _READY_S
+        while not await holds():
+            for name, (process, log) in self._running.items():
+                if process.has_ended:
+                    raise ControlPlaneError(f"{name} ended with code {await process.wait()}.", f"Its last words: {_last_words(log)}")
+            if loop.time() > deadline:
+                log = self._running[_API_SERVER][1]
+                raise ControlPlaneError(f"kube-apiserver is not ready after {_READY_S:.0f} s.", f"Its last words: {_last_words(log)}")
+            await asyncio.sleep(_POLL_S)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _last_words(log: ContainerLog) -> str:
+    return log.tail(1500).strip() or "none."
+
+
+async def _exists(client: ClusterClient, path: str) -> bool:
+    try:
+        await client.get(path)
+    except NeighbourError:
+        return False
+    return True
+
+
+def _is_system(item: Object) -> bool:
+    metadata = item["metadata"]
+    return str(metadata.get("namespace", metadata["name"])).startswith("kube-") or metadata["name"] == "kube-root-ca.crt"
+
+
+def _stable(item: Object) -> tuple[str, Object]:
+    metadata = {key: value for key, value in item["metadata"].items() if key not in _VOLATILE}
+    name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+    return name, {**{key: value for key, value in item.items() if key != "status"}, "metadata": metadata}
