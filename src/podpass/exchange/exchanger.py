@@ -219,7 +219,7 @@ _CURES = {
     "is stale to sign-in": "The token is too old, or the clocks differ: take a new one, and compare the cluster's clock with the world's.",
     "Unable to verify the ID Token signature": "The provider's keys are not the cluster's: `podpass plan` shows the difference.",
     "Error connecting to the given credential's issuer": "Google cannot have the keys, or lacks this one: run `podpass doctor`.",
-    "rejected by the attribute condition": "Add the service account to the workloads of the federation file and apply, or change the condition.",
+    "rejected by the attribute condition": "Add the account to the workloads of the federation file and apply, or change the condition.",
     "exceeds the 127 bytes limit": "Map google.subject to something shorter.",
     "This value should be the full resource name": "The audience must be {audience}.",
     "Unable to parse the ID Token": "What was sent is no token: check where it is read from.",

@@ -26,7 +26,7 @@ _STATUS = {
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
-    409: "ALREADY_EXISTS",
+    409: "CONFLICT",
     412: "FAILED_PRECONDITION",
     429: "RESOURCE_EXHAUSTED",
     500: "INTERNAL",
@@ -99,6 +99,9 @@ class GoogleFault:
             return FaultKind.ORG_POLICY
         if self.reason in _KIND_OF_REASON:
             return _KIND_OF_REASON[self.reason]
+        if self.status == "CONFLICT":
+            # Cloud Storage says 409 both for a name that is taken and for a bucket that is not empty. [M]
+            return FaultKind.FAILED_PRECONDITION if "not empty" in self.message else FaultKind.ALREADY_EXISTS
         if self.status == "PERMISSION_DENIED" and "has not been used in project" in self.message:
             return FaultKind.API_DISABLED
         return _KIND_OF_STATUS.get(self.status, FaultKind.UNAVAILABLE if self.code >= _SERVER_ERROR else FaultKind.OTHER)
@@ -203,7 +206,7 @@ class GoogleUnavailableError(UnreachableError):
 
 
 def _explanation(fault: GoogleFault, permission: str | None) -> tuple[str, str]:
-    words = fault.message
+    words = f"{fault.message.rstrip('.')}." if fault.message else ""
     match fault.kind:
         case FaultKind.UNAUTHENTICATED:
             return words, "Log in again: `gcloud auth application-default login`."

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from podpass.google.fault import FaultKind, GoogleRefusedError
 from podpass.google.operations import finish
 from podpass.google.policy import CONDITIONS_VERSION, Policy
 from podpass.google.rest import GoogleClient, Json, Request, segment
@@ -196,7 +197,13 @@ def _update(client: GoogleClient, name: Name, body: Json, mask: Iterable[str]) -
 
 def _delete(client: GoogleClient, name: Name) -> bool:
     doing = _words("delete", name)
-    operation = client.find(Request("DELETE", _SERVICE, f"/v1/{name}", doing, permission=f"{_PERMISSION[type(name)]}.delete"))
+    try:
+        operation = client.find(Request("DELETE", _SERVICE, f"/v1/{name}", doing, permission=f"{_PERMISSION[type(name)]}.delete"))
+    except GoogleRefusedError as error:
+        # What Google answers to a second deletion is not published; what counts is whether it is deleted. [?]
+        if error.kind in {FaultKind.FAILED_PRECONDITION, FaultKind.INVALID} and (_get(client, name) or {}).get("state") == "DELETED":
+            return False
+        raise
     if operation is None:
         return False
     finish(client, _SERVICE, "v1", operation, doing)
