@@ -115,16 +115,17 @@ class Universe:
         )
 
     def dump(self) -> Json:
-        """Return everything that was declared, in a stable form; what is only soft-deleted stands by name under `tombstones`."""
+        """Return everything that was declared, in a stable form; what is soft-deleted, or below that, stands by name under `tombstones`."""
+        records = [record for kind in self.store.kinds() if kind not in _FLEETING for record in self.store.select(kind)]
+        deleted = tuple(f"{record.key}/" for record in records if record.value.get("state") == "DELETED")
         dump: Json = {}
-        tombstones = []
-        for kind in (each for each in self.store.kinds() if each not in _FLEETING):
-            for record in self.store.select(kind):
-                if record.value.get("state") == "DELETED":
-                    tombstones.append(f"{kind} {record.value.get('email') or record.key}")
-                else:
-                    dump.setdefault(kind, {})[record.key] = _declared(record.value)
-        return {**dump, "tombstones": sorted(set(tombstones))}
+        tombstones = set()
+        for record in records:
+            if f"{record.key}/".startswith(deleted):
+                tombstones.add(f"{record.kind} {record.value.get('email') or record.key}")
+            else:
+                dump.setdefault(record.kind, {})[record.key] = _declared(record.value)
+        return {**dump, "tombstones": sorted(tombstones)}
 
     def _found(self, project_id: str, number: str) -> None:
         if self.store.get("project", project_id):
