@@ -46,7 +46,7 @@ _LONGEST_S = 48 * 3600
 _FEDERATED_LIMIT_S = 3600
 _FEDERATED_LOSS_S = 2
 # The shape alone; whether such a provider can exist is the next question.
-_PROVIDER_AUDIENCE = re.compile(r"//iam\.googleapis\.com/projects/[^/]+/locations/global/workloadIdentityPools/[^/]+/providers/[^/]+")
+_PROVIDER_AUDIENCE = re.compile(r"//iam\.googleapis\.com/projects/[^/\s]+/locations/global/workloadIdentityPools/[^/\s]+/providers/[^/\s]+")
 
 
 class _RefusedError(Exception):
