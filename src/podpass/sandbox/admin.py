@@ -8,7 +8,8 @@ HTTP on loopback with a bearer token, both in the environment of a logged-in pro
 GET /dump                everything that was declared, in a stable form
 GET /requests            the requests to Google's side, oldest first
 POST /settings           ``{"propagation_s"?, "latency_ms"?}``
-POST /cluster/restart    ``{"issuer"?, "acceptedIssuers"?, "newKey"?, "keepOldKeys"?}``: the API server with other flags, as in life
+POST /cluster/restart    ``{"issuer"?, "acceptedIssuers"?, "newKey"?, "keepOldKeys"?, "announceKey"?, "signWithAnnounced"?}``:
+                         the API server with other flags, as in life
 =======================  ====================================================================================================
 """
 
@@ -38,6 +39,8 @@ class _Restart(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     accepted_issuers: tuple[str, ...] | None = None
     new_key: KeyType | None = None
     keep_old_keys: bool = True
+    announce_key: KeyType | None = None
+    sign_with_announced: bool = False
 
 
 class AdminApp:
@@ -95,5 +98,5 @@ class AdminApp:
         cluster = self._sandbox.cluster
         if cluster is None:
             return {"error": "this sandbox has no cluster of its own"}
-        await cluster.restart(IssuerChange(asked.issuer, asked.accepted_issuers, asked.new_key, asked.keep_old_keys))
+        await cluster.restart(IssuerChange(**msgspec.structs.asdict(asked)))
         return {"issuers": cluster.issuers}

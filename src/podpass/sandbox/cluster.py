@@ -21,14 +21,19 @@ class IssuerChange:
         issuer: The `iss` of tokens from now on; None keeps the present one.
         accepted_issuers: Further issuers whose tokens stay valid (more `--service-account-issuer` flags). None keeps those accepted
             so far, the present issuer among them; an empty tuple accepts the issuer alone.
-        new_key: Kind of the new signing key; None keeps the present key.
+        new_key: Kind of a new signing key; None keeps the present key.
         keep_old_keys: Whether the keys so far stay accepted and published (more `--service-account-key-file` flags).
+        announce_key: Kind of a new key that is accepted and published but does not sign yet, so that everybody can learn it before the
+            first token needs it. Not together with `new_key`.
+        sign_with_announced: Sign with the key that an earlier change announced.
     """
 
     issuer: str | None = None
     accepted_issuers: tuple[str, ...] | None = None
     new_key: KeyType | None = None
     keep_old_keys: bool = True
+    announce_key: KeyType | None = None
+    sign_with_announced: bool = False
 
     def issuers_after(self, before: tuple[str, ...]) -> tuple[str, ...]:
         """Return the issuers once the change is made, the signing one first, each named once."""

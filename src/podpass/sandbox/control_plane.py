@@ -150,7 +150,8 @@ class ControlPlane:
 
     async def restart(self, change: IssuerChange) -> None:
         """Stop kube-apiserver and kube-controller-manager, and start them with other flags on the same port; etcd goes on."""
-        new_key = await asyncio.to_thread(make_key, change.new_key) if change.new_key else None
+        kind = change.new_key or change.announce_key
+        new_key = await asyncio.to_thread(make_key, kind) if kind else None
         after = self._issuer.after(change, new_key)
         await self._end(_CONTROLLER_MANAGER)
         await self._end(_API_SERVER)

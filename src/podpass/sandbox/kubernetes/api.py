@@ -29,7 +29,7 @@ from podpass.sandbox.store import Store
 _NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 _USERS: Final = {
     "admin": User("kubernetes-admin", (ADMINS, AUTHENTICATED)),
-    "node": User("system:node:sandbox", (NODES, AUTHENTICATED)),
+    "node": User("system:node:podpass-node", (NODES, AUTHENTICATED)),
     "controller": User(CONTROLLER, (AUTHENTICATED,)),
 }
 _NAMES: Final = (
@@ -106,7 +106,8 @@ class KubernetesApi:
         Raises:
             ConfigError: No API server could have the issuer; the server has not gone down then.
         """
-        new_key = await asyncio.to_thread(make_key, change.new_key) if change.new_key else None
+        kind = change.new_key or change.announce_key
+        new_key = await asyncio.to_thread(make_key, kind) if kind else None
         issuer = self._issuer.after(change, new_key)
         await self._down()
         self._issuer = issuer

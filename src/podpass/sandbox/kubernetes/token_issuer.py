@@ -56,10 +56,26 @@ class TokenIssuer:
                 )
 
     def after(self, change: IssuerChange, new_key: PrivateKey | None) -> "TokenIssuer":
-        """Return the issuer that the API server has after a restart with other flags."""
-        signing = new_key or self.keys[0]
-        others = tuple(key for key in self.keys if key is not signing) if change.keep_old_keys else ()
-        return TokenIssuer(change.issuers_after(self.issuers), (signing, *others))
+        """Return the issuer that the API server has after a restart with other flags.
+
+        Args:
+            change: The change.
+            new_key: The key made for it, of the kind `new_key` or `announce_key`.
+
+        Raises:
+            ConfigError: It asks for an announced key, and none was announced.
+        """
+        if change.sign_with_announced and len(self.keys) == 1:
+            raise ConfigError("No key was announced that could sign now.", "", "Announce one first.", code="config.issuer-change")
+        # An announced key stands right behind the signing one.
+        signing = self.keys[1] if change.sign_with_announced else self.keys[0]
+        kept = tuple(key for key in self.keys if key is not signing) if change.keep_old_keys else ()
+        issuers = change.issuers_after(self.issuers)
+        if new_key is None:
+            return TokenIssuer(issuers, (signing, *kept))
+        if change.announce_key:
+            return TokenIssuer(issuers, (signing, new_key, *kept))
+        return TokenIssuer(issuers, (new_key, *((signing, *kept) if change.keep_old_keys else ())))
 
     def sign(self, claims: dict[str, Any]) -> str:
         """Make a token: claims in alphabetical order, a header of `alg` and `kid` alone, as kube-apiserver writes them."""
