@@ -75,10 +75,7 @@ def get(
     """
     from podpass.cli.subject_token import from_file, request
 
-    if source == "file":
-        secret = from_file(token_file, audience)
-    else:
-        secret = request(service_account, audience, expiration, kubeconfig, context)
+    secret = from_file(token_file, audience) if source == "file" else request(service_account, audience, expiration, kubeconfig, context)
     _print_secret(secret)
 
 

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where `podpass token` gets a token and the cluster's keys from."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from podpass.config.federation import ClusterSettings
+from podpass.errors import ConfigError
+from podpass.kube.client import connect
+from podpass.kube.issuer import get_jwks
+from podpass.kube.kubeconfig import load
+from podpass.names import Audience, Secret, ServiceAccountRef
+from podpass.sources.file import FileSource
+from podpass.sources.token_request import TokenRequestSource
+
+
+def from_file(path: Path | None, audience: str) -> Secret[str]:
+    """Read a projected token.
+
+    Raises:
+        ConfigError: No file was named.
+        SourceUnavailableError: It holds no token.
+    """
+    if path is None:
+        raise ConfigError("No token file is named.", "--source file reads one.", "Add --token-file PATH.", code="config.usage")
+    return FileSource(path, audience=audience).read()
+
+
+def request(account: str | None, audience: str, expiration_s: int, kubeconfig: Path | None, context: str | None) -> Secret[str]:
+    """Ask the API server for a token of a service account.
+
+    Raises:
+        ConfigError: No account was named, or no cluster can be found.
+        SourceUnavailableError: The API server gives none.
+    """
+    if account is None:
+        raise ConfigError(
+            "No service account is named.",
+            "--source request asks the API server for the token of one.",
+            "Add --service-account NAMESPACE/NAME.",
+            code="config.usage",
+        )
+    ref, wanted = ServiceAccountRef.parse(account), Audience.parse(audience)
+    with connect(load(kubeconfig, context)) as client:
+        return TokenRequestSource(client, ref, wanted.value, timedelta(seconds=expiration_s)).read()
+
+
+def published_keys(cluster: ClusterSettings) -> bytes:
+    """Ask a cluster for its public keys."""
+    with connect(load(cluster.kubeconfig, cluster.context)) as client:
+        return get_jwks(client)
