@@ -48,17 +48,16 @@ class Dispatcher:
 
     def handle(self, request: Request) -> Answer:
         """Answer one request, whatever it is."""
-        started, method, caller = time.time(), None, ANONYMOUS
+        started, call = time.time(), None
         try:
-            found = self._route(request)
-            method = found[0]
-            call = Call(self._universe, method, request, found[1], Query(request.query), ANONYMOUS)
+            method, params = self._route(request)
+            call = Call(self._universe, method, request, params, Query(request.query), ANONYMOUS)
             answer = self._permitted(call)
-            caller = call.caller
-        except Fault as fault:
-            answer = (method.service.fault if method else google_fault)(fault, request)
-            caller = call.caller if method else ANONYMOUS
-        self._universe.log.add(request, method.id if method else None, answer.status, caller.name, started)
+        except Exception as error:  # noqa: BLE001 - the last resort of a server
+            render = call.method.service.fault if call else google_fault
+            answer = render(_fault_of(error, request), request)
+        method_id, caller = (call.method.id, call.caller.name) if call else (None, ANONYMOUS.name)
+        self._universe.log.add(request, method_id, answer.status, caller, started)
         return answer
 
     def _route(self, request: Request) -> tuple[Method, dict[str, str]]:
@@ -80,21 +79,8 @@ class Dispatcher:
             _check_scopes(method, call.caller)
         if call.resource and not isinstance(permission, PUBLIC):
             call.require(permission, call.resource)
-        return self._handled(call)
-
-    def _handled(self, call: Call) -> Answer:
-        try:
-            answer = call.method.handler(call)
-        except ConflictError:
-            # google-wire 7.4 [M]
-            message = "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff."
-            raise Fault(409, "ABORTED", message) from None
-        except Fault:
-            raise
-        except Exception as error:
-            _log.exception("%s failed", call.method.id)
-            raise Fault(500, "INTERNAL", f"The sandbox itself failed in {call.method.id}: {error!r}.") from error
-        return answer if isinstance(answer, Answer) else Answer.json(answer)
+        answered = method.handler(call)
+        return answered if isinstance(answered, Answer) else Answer.json(answered)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request of an ASGI server."""
@@ -103,6 +89,16 @@ class Dispatcher:
             await asyncio.sleep(latency_s)
         answer = self.handle(request)
         await answer.send(send, bodiless=request.verb == "HEAD")
+
+
+def _fault_of(error: Exception, request: Request) -> Fault:
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, ConflictError):  # google-wire 7.4 [M]
+        message = "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff."
+        return Fault(409, "ABORTED", message)
+    _log.error("%s https://%s%s failed", request.verb, request.host, request.path, exc_info=error)
+    return Fault(500, "INTERNAL", f"The sandbox itself failed: {error!r}.")
 
 
 def _check_scopes(method: Method, caller: Caller) -> None:

@@ -20,7 +20,7 @@ from podpass.sandbox.google.conditions import check_condition, holds
 from podpass.sandbox.google.message import Fault, invalid
 from podpass.sandbox.google.roles import PERMISSIONS
 from podpass.sandbox.google.service import Call, Caller, Resource, project_resource
-from podpass.sandbox.store import Json
+from podpass.sandbox.store import ConflictError, Json
 
 if TYPE_CHECKING:
     from podpass.sandbox.universe import Universe
@@ -31,6 +31,7 @@ _EMPTY_ETAG = "ACAB"  # google-wire 2.4 [M]
 _ETAG_SPACE, _SPREAD = 1 << 56, 0x9E3779B97F4A7D
 _GATHER = pow(_SPREAD, -1, _ETAG_SPACE)
 _CONDITIONAL_VERSION = 3
+_STANDARD = str.maketrans("-_", "+/")
 _BASIC = {"projectOwner": "roles/owner", "projectEditor": "roles/editor", "projectViewer": "roles/viewer"}
 # A role can be granted where one of its permissions can matter [K]; on a project, any role.
 _SUPPORTED = {"iam.googleapis.com/ServiceAccount": "iam.serviceAccounts.", "storage.googleapis.com/Bucket": "storage."}
@@ -83,7 +84,11 @@ class Policies:
         if any("condition" in binding for binding in bindings) and policy.get("version") != _CONDITIONAL_VERSION:
             # [?] the text; that such a write is refused [R]
             raise invalid("A policy with conditional role bindings must have its version set to 3.")
-        self._replace(resource.name, bindings, _revision(policy.get("etag")))
+        record = self._universe.store.get("policy", resource.name)
+        etag = policy.get("etag")
+        if etag and not _same_bytes(etag, _etag(record.revision) if record else _EMPTY_ETAG):
+            raise ConflictError
+        self._replace(resource.name, bindings)
         return self.read(resource, _CONDITIONAL_VERSION)
 
     def seed(self, resource: Resource, bindings: list[Json]) -> None:
@@ -96,12 +101,19 @@ class Policies:
         self._under_way.pop(resource.name, None)
 
     def rename_member(self, before: str, after: str) -> None:
-        """Replace a member in every policy: deleted accounts become `deleted:…`, restored ones themselves again."""
+        """Replace a member in every policy: deleted accounts become `deleted:…`, restored ones themselves again.
+
+        In effect at once, since a binding means the account and not its email: who gets that email next must not inherit anything.
+        """
+
+        def renamed(bindings: list[Json]) -> list[Json]:
+            return [{**each, "members": [after if member == before else member for member in each["members"]]} for each in bindings]
+
         for record in self._universe.store.select("policy"):
-            bindings = record.value["bindings"]
-            if any(before in binding["members"] for binding in bindings):
-                renamed = [{**each, "members": [after if member == before else member for member in each["members"]]} for each in bindings]
-                self._replace(record.key, renamed, None)
+            if any(before in binding["members"] for binding in record.value["bindings"]):
+                self._universe.store.put("policy", record.key, {"bindings": renamed(record.value["bindings"])})
+        for name, versions in self._under_way.items():
+            self._under_way[name] = [(moment, renamed(bindings)) for moment, bindings in versions]
 
     def allows(self, caller: Caller, permission: str, resource: Resource) -> bool:
         """Tell whether the policies in effect grant a caller a permission on a resource or anything above it."""
@@ -137,13 +149,13 @@ class Policies:
             del self._under_way[name]
         return bindings
 
-    def _replace(self, name: str, bindings: list[Json], expect: int | None) -> None:
+    def _replace(self, name: str, bindings: list[Json]) -> None:
         now = self._universe.clock.now()
         before = self._in_effect(name, now)
         if bindings:
-            self._universe.store.put("policy", name, {"bindings": bindings}, expect=expect)
+            self._universe.store.put("policy", name, {"bindings": bindings})
         else:
-            self._universe.store.delete("policy", name, expect=expect)
+            self._universe.store.delete("policy", name)
         self._under_way.setdefault(name, [(now, before)]).append((now + self._universe.settings.propagation, bindings))
 
     def _check(self, binding: Json, supported: str) -> None:
@@ -213,20 +225,15 @@ def _folded(binding: Json) -> Json:
 
 
 def _etag(revision: int) -> str:
-    return base64.b64encode(b"\x07" + (revision * _SPREAD % _ETAG_SPACE).to_bytes(7, "big")).decode()
+    """Make an etag that looks like Google's and, like those, has `+` or `/` in it every third time."""
+    return base64.b64encode(b"\x07" + hashlib.blake2b(revision.to_bytes(8, "big"), digest_size=7).digest()).decode()
 
 
-def _revision(etag: object) -> int | None:
-    """Return what a write expects: None anything, 0 an empty policy."""
-    if not etag:
-        return None
+def _same_bytes(etag: object, ours: str) -> bool:
     try:
-        raw = base64.urlsafe_b64decode(str(etag).replace("+", "-").replace("/", "_"))
+        return base64.b64decode(str(etag).translate(_STANDARD), validate=True) == base64.b64decode(ours)
     except ValueError:
         raise invalid("Invalid value at 'policy.etag': Base64 decoding failed.") from None
-    if raw == base64.b64decode(_EMPTY_ETAG):
-        return 0
-    return int.from_bytes(raw[1:], "big") * _GATHER % _ETAG_SPACE or -1
 
 
 def requested_version(call: Call) -> int:

@@ -42,10 +42,15 @@ class SigningKey:
             )
         return key
 
+    @property
+    def public_key(self) -> rsa.RSAPublicKey:
+        """The public half."""
+        return self._key.public_key()
+
     @cached_property
     def kid(self) -> str:
         """The key's id."""
-        return thumbprint_kid(self._key.public_key())
+        return thumbprint_kid(self.public_key)
 
     def sign(self, claims: Json) -> str:
         """Make a JWT, RS256."""
@@ -56,14 +61,14 @@ class SigningKey:
 
     def jwks(self) -> Json:
         """Return the public half as a JWKS."""
-        return {"keys": [public_jwk(self._key.public_key(), self.kid)]}
+        return {"keys": [public_jwk(self.public_key, self.kid)]}
 
     @cached_property
     def certificate_pem(self) -> str:
         """The public half as a self-signed certificate, the form of `/oauth2/v1/certs`."""
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "federated-signon.system.gserviceaccount.com")])
         certificate = (
-            x509.CertificateBuilder(name, name, self._key.public_key(), x509.random_serial_number(), *_ALWAYS)
+            x509.CertificateBuilder(name, name, self.public_key, x509.random_serial_number(), *_ALWAYS)
             .sign(self._key, hashes.SHA256())
         )  # fmt: skip
         return certificate.public_bytes(serialization.Encoding.PEM).decode()

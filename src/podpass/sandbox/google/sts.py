@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from podpass.names import ProviderName
+from podpass.names import PoolName, ProviderName
 from podpass.sandbox.google.message import Answer, Fault, Query, Request
 from podpass.sandbox.google.service import CLOUD_PLATFORM, PUBLIC, Call, Service, method, methods_of
 from podpass.sandbox.store import Json
@@ -75,14 +75,22 @@ def exchange(call: Call) -> Json:
     judgement = judge_exchange(audience, subject_token, lambda name: find_provider(call, name), universe.issuer_keys, now)
     if judgement.refusal:
         raise Fault(judgement.refusal.http_status, judgement.refusal.code, judgement.refusal.description)
-    pool, lifetime_s = ProviderName.parse(audience).pool, judgement.expires_in_s
+    pool, lifetime_s = numbered(call, ProviderName.parse(audience)).pool, judgement.expires_in_s
     token = universe.identities.federated_token(pool, judgement, fields["scope"].split(), lifetime_s or _LAST_MOMENT_S)
     answer: Json = {"access_token": token, "issued_token_type": _ACCESS_TOKEN, "token_type": "Bearer"}
     return answer if lifetime_s is None else {**answer, "expires_in": lifetime_s}
 
 
+def numbered(call: Call, name: ProviderName) -> ProviderName:
+    """Return the name with the project's number, as Google writes it."""
+    project = call.universe.project(name.pool.project)
+    number = project["projectNumber"] if project else name.pool.project
+    return PoolName(number, name.pool.pool).provider(name.provider)
+
+
 def find_provider(call: Call, name: ProviderName) -> Provider | None:
-    """Read a provider with the state of its pool; None when either is not there."""
+    """Read a provider, by its project's number or id, with the state of its pool; None when either is not there."""
+    name = numbered(call, name)
     pool = call.universe.store.get("pool", str(name.pool))
     provider = call.universe.store.get("provider", str(name))
     if pool is None or provider is None:
