@@ -108,14 +108,14 @@ class _Builder:
         return Resource(
             f"{Kind.OBJECT}/{bucket}/{path}",
             {"bucket": bucket, "object": path},
-            {"md5Hash": documents.md5(content), "cacheControl": documents.CACHE_CONTROL, "contentType": documents.CONTENT_TYPE},
-            {"content": content, "metadata": self.mark.labels},
+            {"content": content, "cacheControl": documents.CACHE_CONTROL, "contentType": documents.CONTENT_TYPE},
+            {"metadata": self.mark.labels},
             needs,
         )
 
     def _pool(self) -> Iterator[Resource]:
         body = {"description": self.mark.description, "disabled": False, **_named(self.google.pool.display_name)}
-        identity = {"project": self.facts.project_number, "pool": self.google.pool.id}
+        identity = {"project": self.facts.project, "pool": self.google.pool.id}
         yield Resource(self._pool_address, identity, body, needs=(_api("iam"),))
 
     def _provider(self) -> Iterator[Resource]:
@@ -129,7 +129,7 @@ class _Builder:
             "oidc.allowedAudiences": [],
             "oidc.jwksJson": documents.inline_keys(self.facts.jwks) if self.keys == "inline" else "",
         }
-        identity = {"project": self.facts.project_number, "pool": self.google.pool.id, "provider": self.google.provider.id}
+        identity = {"project": self.facts.project, "pool": self.google.pool.id, "provider": self.google.provider.id}
         published = tuple(address for address in self.found if address.startswith((f"{Kind.OBJECT}/", f"{Kind.GRANT}/allUsers:")))
         # Keys are published before anybody is told where they are.
         yield Resource(f"{Kind.PROVIDER}/{self.google.provider.id}", identity, body, needs=(self._pool_address, *published))

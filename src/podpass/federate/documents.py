@@ -5,8 +5,6 @@ They are built from all the keys that the cluster publishes itself and from the 
 discovery document: that one names the issuer of today, and publishing comes before switching.
 """
 
-import base64
-import hashlib
 import json
 from typing import Final
 
@@ -41,8 +39,3 @@ def discovery(issuer: Issuer, jwks: str) -> str:
 def published(issuer: Issuer, jwks: str) -> dict[str, str]:
     """Return path and content of both documents."""
     return {KEYS_PATH: inline_keys(jwks), DISCOVERY_PATH: discovery(issuer, jwks)}
-
-
-def md5(content: str) -> str:
-    """Return the digest by which Cloud Storage tells the content of an object; a comparison, not a protection."""
-    return base64.b64encode(hashlib.md5(content.encode(), usedforsecurity=False).digest()).decode()

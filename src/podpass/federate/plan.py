@@ -37,6 +37,7 @@ class Subject:
         project_number: Its number.
         issuer: The issuer that Google is told.
         audience: What a subject token must be meant for.
+        file: The federation file, absolute; a kept plan is compared with it again.
     """
 
     federation: str
@@ -45,6 +46,7 @@ class Subject:
     project_number: str
     issuer: str
     audience: str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Plan:
             "project": {"id": subject.project, "number": subject.project_number},
             "issuer": subject.issuer,
             "audience": subject.audience,
+            "file": subject.file,
             "changes": [change.as_json() for change in self.changes],
             "warnings": [{"code": warning.code, "message": warning.message} for warning in self.warnings],
             "desired": [resource.as_json() for resource in self.desired],
@@ -113,7 +116,7 @@ def _plan(value: Mapping[str, JSON]) -> Plan:
     if (value["apiVersion"], value["kind"]) != (API_VERSION, KIND):
         raise ValueError(value["apiVersion"])
     project = value["project"]
-    names = (value["federation"], value["cluster"], project["id"], project["number"], value["issuer"], value["audience"])
+    names = (value["federation"], value["cluster"], project["id"], project["number"], value["issuer"], value["audience"], value["file"])
     return Plan(
         Subject(*(str(name) for name in names)),
         tuple(Resource.from_json(one) for one in value["desired"]),
@@ -133,6 +136,12 @@ def check_no_drift(planned: Plan, now: Plan) -> None:
             "Nothing was changed: the plan is for another cluster or project.",
             f"It was made for {_where(planned.subject)}; this is {_where(now.subject)}.",
             "Make the plan again for this one, or switch to the cluster and project that it was made for.",
+        )
+    if [one.as_json() for one in planned.desired] != [one.as_json() for one in now.desired]:
+        raise DriftSincePlanError(
+            "Nothing was changed: other things would be asked for now than when the plan was made.",
+            f"{planned.subject.file or 'The federation file'} has changed since, or the cluster's keys have.",
+            "Make the plan again and read it.",
         )
     then = {change.address: change.as_json() for change in planned.changes}
     today = {change.address: change.as_json() for change in now.changes}

@@ -7,7 +7,7 @@ Refused when the plan is made (`refuse`), because no flag could make it right:
 2. a `google.subject` over 127 bytes;
 3. a pool in which another provider's tokens become the same principals;
 4. Google's audience among the API server's audiences;
-5. a receipt of another project;
+5. a receipt of another project or cluster;
 6. an API that is off, a permission that the operator lacks, a namespace that is not there.
 
 (One account declared twice, and keys in a bucket that is not the issuer, are refused with the file, by `config`.)
@@ -29,7 +29,7 @@ from podpass.federate.desired import declared_issuer, is_managed, keys_mode, pro
 from podpass.federate.facts import Facts
 from podpass.federate.plan import Caution, Plan
 from podpass.federate.principals import Claims, OtherProvider
-from podpass.federate.receipt import Receipt
+from podpass.federate.receipt import NAMESPACE, Receipt, config_map_name
 from podpass.names import ServiceAccountRef
 from podpass.verify.jwks import KeySet
 from podpass.wif.limits import CONDITION_LIMIT_CHARS, SUBJECT_LIMIT_BYTES, check_provider
@@ -86,7 +86,7 @@ def refuse(situation: Situation) -> None:
         UnsafePlanError: The world is against it.
         RefusedError: The operator lacks a permission, or an API is off.
     """
-    _raise(list(objections(situation)))
+    stop(list(objections(situation)))
 
 
 def objections(situation: Situation) -> Iterator[Objection]:
@@ -95,7 +95,7 @@ def objections(situation: Situation) -> Iterator[Objection]:
     yield from _long_subjects(situation)
     yield from _shared_pool(situation)
     yield from _api_audience(situation)
-    yield from _other_project(situation)
+    yield from _foreign_receipt(situation)
     yield from situation.obstacles
 
 
@@ -105,7 +105,7 @@ def check_allowed(plan: Plan, allowances: Allowances) -> None:
     Raises:
         UnsafePlanError: The plan deletes, undeletes or adopts something that the operator did not allow.
     """
-    _raise([objection for change in plan.changes if (objection := _not_allowed(change, allowances))])
+    stop([objection for change in plan.changes if (objection := _not_allowed(change, allowances))])
 
 
 def _not_allowed(change: Change, allowances: Allowances) -> Objection | None:
@@ -138,7 +138,8 @@ def _named(address: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(address, pattern) for pattern in patterns)
 
 
-def _raise(found: Sequence[Objection]) -> None:
+def stop(found: Sequence[Objection]) -> None:
+    """Raise one error for all objections; nothing if there are none."""
     if not found:
         return
     codes = {objection.code for objection in found}
@@ -226,9 +227,16 @@ def _api_audience(situation: Situation) -> Iterator[Objection]:
         )
 
 
-def _other_project(situation: Situation) -> Iterator[Objection]:
+def _foreign_receipt(situation: Situation) -> Iterator[Objection]:
     receipt, facts = situation.receipt, situation.facts
-    if receipt.entries and receipt.project != facts.project:
+    if receipt.cluster != facts.cluster:
+        yield Objection(
+            "plan.other-cluster",
+            f"The receipt in this cluster was written in another one ({receipt.cluster}; this is {facts.cluster}).",
+            "It was restored from a backup or copied, and the other cluster may still rest on what the receipt lists.",
+            f"If that cluster is gone, delete the config map {NAMESPACE}/{config_map_name(receipt.federation)} and apply with --adopt.",
+        )
+    elif receipt.entries and receipt.project != facts.project:
         yield Objection(
             "plan.other-project",
             f"This cluster's federation {receipt.federation} was made in project {receipt.project}, not in {facts.project}.",

@@ -33,7 +33,7 @@ def jwks() -> str:
 @pytest.fixture
 def facts(jwks: str) -> Facts:
     return Facts(
-        cluster="5f0c2d1e-0000-4000-8000-000000000001",
+        cluster="cluster-a",
         issuer="https://10.0.0.1:6443",
         jwks=jwks,
         project="demo-project",

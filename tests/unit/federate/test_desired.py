@@ -59,7 +59,7 @@ def test_keys_in_a_bucket_are_published_before_the_provider_names_them(federatio
         "grant/allUsers:storage.legacyObjectReader@bucket/demo-oidc",
     }
     assert resources["bucket/demo-oidc"].at_birth["location"] == "US-EAST1"
-    document = json.loads(resources["object/demo-oidc/.well-known/openid-configuration"].at_birth["content"])
+    document = json.loads(resources["object/demo-oidc/.well-known/openid-configuration"].body["content"])
     assert document["issuer"] == "https://storage.googleapis.com/demo-oidc"
     assert document["jwks_uri"] == "https://storage.googleapis.com/demo-oidc/keys.json"
     assert document["id_token_signing_alg_values_supported"] == ["ES256", "RS256"]

@@ -69,3 +69,8 @@ def test_drift_names_five_addresses_at_most() -> None:
 def test_a_plan_for_another_cluster_is_not_applied_here() -> None:
     with pytest.raises(DriftSincePlanError, match="the plan is for another cluster or project"):
         check_no_drift(PLAN, replace(PLAN, subject=replace(SUBJECT, cluster="cluster-b")))
+
+
+def test_other_wishes_than_those_of_the_plan_are_drift() -> None:
+    with pytest.raises(DriftSincePlanError, match="other things would be asked for now"):
+        check_no_drift(PLAN, replace(PLAN, desired=()))

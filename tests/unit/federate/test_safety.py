@@ -245,3 +245,10 @@ def test_a_missing_account_is_said_with_the_command_that_makes_it(federation: Fe
 def test_a_token_that_lives_long_is_warned_about(federation: Federation, facts: Facts, workload: Workload) -> None:
     long = replace(workload, token=TokenSettings(timedelta(hours=12)))
     assert codes(replace(federation, workloads=(long,)), facts) == ["long-token"]
+
+
+def test_a_receipt_of_another_cluster_is_refused(federation: Federation, facts: Facts) -> None:
+    error = refusal(federation, replace(facts, cluster="cluster-b"))
+    assert error.full_code == "plan.other-cluster"
+    assert "was written in another one (cluster-a; this is cluster-b)" in error.what
+    assert "podpass-system/federation-demo" in error.next_step

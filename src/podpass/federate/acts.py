@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a step to the calls that make it true."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from podpass.errors import PodpassError
+from podpass.federate.change import Action
+from podpass.federate.kinds import policies
+from podpass.federate.kinds.accounts import Accounts
+from podpass.federate.kinds.buckets import Buckets, Objects
+from podpass.federate.kinds.config_maps import ConfigMaps
+from podpass.federate.kinds.handler import Handler
+from podpass.federate.kinds.pools import Pools
+from podpass.federate.marks import Mark
+from podpass.federate.resource import JSON, Kind, Resource
+from podpass.federate.steps import Step, Verb
+from podpass.google import services
+from podpass.google.fault import FaultKind, GoogleRefusedError
+from podpass.google.policy import Policy
+from podpass.google.policy_edit import is_settling
+from podpass.google.rest import GoogleClient
+from podpass.kube.client import KubeClient
+
+
+def handlers(google: GoogleClient, cluster: KubeClient | None, mark: Mark) -> dict[Kind, Handler]:
+    """Return who handles each kind; without a cluster nobody handles config maps."""
+    pools = Pools(google, mark)
+    of_google: dict[Kind, Handler] = {
+        Kind.POOL: pools,
+        Kind.PROVIDER: pools,
+        Kind.ACCOUNT: Accounts(google, mark),
+        Kind.BUCKET: Buckets(google, mark),
+        Kind.OBJECT: Objects(google, mark),
+    }
+    return of_google | ({Kind.CONFIG_MAP: ConfigMaps(cluster, mark)} if cluster else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """Makes steps true; an `Act` of `run`.
+
+    Attributes:
+        google: Google.
+        cluster: The cluster; None when it is gone.
+        mark: How new things are signed.
+        desired: The plan's resources by address.
+        policies: IAM policies as they were read for the plan, by target.
+        former: By address: what an unfinished move left in a policy.
+    """
+
+    google: GoogleClient
+    cluster: KubeClient | None
+    mark: Mark
+    desired: Mapping[str, Resource] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    former: Mapping[str, tuple[Mapping[str, JSON], ...]] = field(default_factory=dict)
+
+    def __call__(self, step: Step) -> Mapping[str, str]:
+        """Make one step true."""
+        if step.verb is Verb.WRITE_POLICY:
+            target = str(step.changes[0].identity["target"])
+            policies.write(self.google, target, self.policies.get(target), step.changes, self.former)
+            return {}
+        if step.verb in {Verb.OPEN, Verb.CLOSE}:
+            address = step.key.partition(" ")[0]
+            Pools(self.google, self.mark).set_disabled(self.desired[address].identity, disabled=step.verb is Verb.CLOSE)
+            return {}
+        (change,) = step.changes
+        if change.kind is Kind.API:
+            services.enable_service(self.google, str(change.identity["project"]), str(change.identity["service"]))
+            return {}
+        handler = handlers(self.google, self.cluster, self.mark)[change.kind]
+        if change.action is Action.DELETE:
+            handler.take_away(change)
+            return {}
+        uid = handler.make(change, self.desired[change.address])
+        return {change.address: uid} if uid else {}
+
+
+def is_teething(error: PodpassError) -> bool:
+    """Whether an error is what Google answers for a while about something new: an account, a pool, an API."""
+    return is_settling(error) or (isinstance(error, GoogleRefusedError) and error.kind is FaultKind.API_DISABLED)

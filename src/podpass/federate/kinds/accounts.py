@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Google service accounts: their email can be used again, their unique id cannot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from podpass.federate.change import Action, Change
+from podpass.federate.kinds.handler import appeared
+from podpass.federate.marks import Mark
+from podpass.federate.resource import ABSENT, JSON, Observed, Resource
+from podpass.google import iam
+from podpass.google.fault import FaultKind, GoogleRefusedError
+from podpass.google.rest import GoogleClient
+from podpass.names import GoogleServiceAccount
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The service accounts of one project."""
+
+    client: GoogleClient
+    mark: Mark
+
+    def read(self, identity: Mapping[str, JSON]) -> Observed:
+        """Return an account; a deleted one counts as absent, since its email can be used again."""
+        found = iam.get_service_account(self.client, GoogleServiceAccount(str(identity["email"])))
+        if found is None:
+            return ABSENT
+        return Observed("present", {}, Mark.in_description(found.get("description")), uid=str(found["uniqueId"]))
+
+    def make(self, change: Change, resource: Resource) -> str | None:
+        """Create an account; return its unique id."""
+        if change.action is not Action.CREATE:
+            return None
+        account = GoogleServiceAccount(str(change.identity["email"]))
+        project = str(change.identity["project"])
+        try:
+            made = iam.create_service_account(self.client, project, account.account_id, dict(resource.at_birth))
+        except GoogleRefusedError as error:
+            if error.kind is not FaultKind.ALREADY_EXISTS:
+                raise
+            found = self.read(change.identity)
+            if not self.mark.signed(found.mark):
+                raise appeared(change, error) from error
+            return found.uid
+        return str(made["uniqueId"])
+
+    def take_away(self, change: Change) -> None:
+        """Delete an account."""
+        iam.delete_service_account(self.client, GoogleServiceAccount(str(change.identity["email"])))

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a federation file and two live sides to a plan, and what applying it needs."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from podpass.config.federation import Federation
+from podpass.federate import desired, diff, observed, permissions, safety
+from podpass.federate.observed import Reader
+from podpass.federate.plan import Plan, Subject
+from podpass.federate.receipt import Receipt
+from podpass.federate.receipt_store import ReceiptStore
+from podpass.federate.resource import Observed
+from podpass.federate.safety import Situation
+from podpass.federate.survey import Findings, Survey
+from podpass.google.policy import Policy
+from podpass.google.rest import GoogleClient
+from podpass.kube.client import KubeClient
+
+WORKERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The two sides, and the receipt between them.
+
+    Attributes:
+        google: Google, as the operator.
+        cluster: The cluster, as the operator; None: it is gone.
+        store: Where the receipt lives; None: nowhere, the cluster is gone.
+    """
+
+    google: GoogleClient
+    cluster: KubeClient | None
+    store: ReceiptStore | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan, with what was seen when it was made.
+
+    Attributes:
+        plan: The plan.
+        sides: Where it is to be applied.
+        receipt: What podpass made so far; empty at first.
+        observed: Things as they were, by address.
+        policies: IAM policies as they were, by target.
+    """
+
+    plan: Plan
+    sides: Sides
+    receipt: Receipt
+    observed: Mapping[str, Observed] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+
+
+def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -> Prepared:
+    """Read both sides and return the plan. Changes nothing.
+
+    Raises:
+        ConfigError, UnsafePlanError, RefusedError: What no flag can make right; see `safety`.
+        NeighbourError: A side gave no answer.
+    """
+    store = ReceiptStore(cluster, federation.name)
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="podpass-read") as executor:
+        reader = Reader(google, cluster, executor)
+        findings = Survey(federation, google, cluster, store, executor).run(reader)
+        facts = findings.facts
+        receipt = findings.receipt or Receipt(federation.name, facts.cluster, facts.project)
+        situation = Situation(federation, facts, receipt, findings.others)
+        safety.refuse(situation)
+        wanted = desired.resources(federation, facts)
+        seen = observed.of_desired(reader, wanted, findings.enabled)
+        seen |= observed.of_receipt(reader, receipt, seen)
+        changes = diff.changes(wanted, seen, receipt)
+        if changes:
+            safety.stop((*findings.obstacles, *permissions.lacking(changes, facts.project, findings.missing)))
+        plan = Plan(_subject(federation, findings), wanted, changes, tuple(safety.cautions(situation)))
+        return Prepared(plan, Sides(google, cluster, store), receipt, seen, reader.known_policies())
+
+
+def _subject(federation: Federation, findings: Findings) -> Subject:
+    facts = findings.facts
+    return Subject(
+        federation=federation.name,
+        cluster=facts.cluster,
+        project=facts.project,
+        project_number=facts.project_number,
+        issuer=desired.declared_issuer(federation, facts).url,
+        audience=desired.provider_name(federation, facts).audience,
+        file=str(federation.source.path.absolute()),
+    )

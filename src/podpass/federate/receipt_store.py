@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the receipt lives: a config map in the namespace podpass-system of the cluster, replaced by compare-and-swap.
+
+Two runs at once are found out by the config map's resourceVersion: the second one stops before its first act.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from podpass.errors import DriftSincePlanError
+from podpass.federate.receipt import KEY, NAMESPACE, Receipt, config_map_name
+from podpass.kube.client import KubeClient, Request
+from podpass.kube.config_maps import ConfigMap, create_config_map, delete_config_map, get_config_map, replace_config_map
+from podpass.kube.fault import FaultKind, KubeRefusedError
+from podpass.kube.objects import delete_namespace, ensure_namespace, get_namespace
+
+# On the namespace: podpass made it, and takes it away with the last receipt if nothing else has moved in.
+MADE_BY: Final = {"podpass.dev/made-by": "apply"}
+# A namespace that was deleted a moment ago takes no new objects until Kubernetes has emptied it.
+TERMINATING: Final = timedelta(seconds=60)
+_PAUSE_S: Final = 0.5
+# What moves into a namespace; Kubernetes' own are named.
+_CONTENTS: Final = {
+    "configmaps": {"kube-root-ca.crt"},
+    "serviceaccounts": {"default"},
+    "secrets": set[str](),
+    "pods": set[str](),
+    "services": set[str](),
+}
+
+
+class ReceiptStore:
+    """The receipt of one federation in one cluster."""
+
+    def __init__(self, client: KubeClient, federation: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._client = client
+        self._name = config_map_name(federation)
+        self._known: ConfigMap | None = None
+        self._sleep = sleep
+
+    def read(self) -> Receipt | None:
+        """Return the receipt, and remember its version for the next `write`."""
+        self._known = get_config_map(self._client, NAMESPACE, self._name)
+        if self._known is None:
+            return None
+        return Receipt.from_text(self._known.data.get(KEY, ""), origin=f"The config map {NAMESPACE}/{self._name}")
+
+    def write(self, receipt: Receipt) -> None:
+        """Write a successor of what was read.
+
+        Raises:
+            DriftSincePlanError: Somebody else wrote since.
+            NeighbourError: The cluster refused, or gave no answer.
+        """
+        data = {KEY: receipt.to_text()}
+        try:
+            if self._known is None:
+                self._known = self._create(ConfigMap(NAMESPACE, self._name, data))
+            else:
+                self._known = replace_config_map(self._client, self._known.with_data(data))
+        except KubeRefusedError as error:
+            if error.kind not in {FaultKind.CONFLICT, FaultKind.ALREADY_EXISTS}:
+                raise
+            raise DriftSincePlanError(
+                "Another run has changed the receipt of this federation.",
+                f"The config map {NAMESPACE}/{self._name} is not the one that the plan was made with.",
+                "Let the other run end, then run this command again.",
+                code="plan.concurrent",
+            ) from error
+
+    def remove(self) -> None:
+        """Delete the receipt, and its namespace with it where podpass made that and nothing else is in it."""
+        namespace = get_namespace(self._client, NAMESPACE)
+        if namespace is None:
+            return
+        if MADE_BY.items() <= namespace.labels.items() and not self._others():
+            delete_namespace(self._client, NAMESPACE, uid=namespace.uid)
+        elif self._known is not None:
+            delete_config_map(self._client, self._known)
+        self._known = None
+
+    def _create(self, config_map: ConfigMap) -> ConfigMap:
+        give_up_s = time.monotonic() + TERMINATING.total_seconds()
+        while True:
+            try:
+                ensure_namespace(self._client, NAMESPACE, labels=MADE_BY)
+                return create_config_map(self._client, config_map)
+            except KubeRefusedError as error:
+                going = error.kind is FaultKind.NOT_FOUND or "being terminated" in error.fault.message
+                if not going or time.monotonic() > give_up_s:
+                    raise
+            self._sleep(_PAUSE_S)
+
+    def _others(self) -> bool:
+        """Whether something is in the namespace besides this receipt and what Kubernetes puts there itself."""
+        for plural, own in _CONTENTS.items():
+            path = f"/api/v1/namespaces/{NAMESPACE}/{plural}"
+            answer = self._client.find(Request("GET", path, f"list the {plural} of the namespace {NAMESPACE}")) or {}
+            names = {str(item.get("metadata", {}).get("name")) for item in answer.get("items") or []}
+            if names - own - {self._name}:
+                return True
+        return False

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks cluster and project for the facts, all at once, together with the things of the federation."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import TypeGuard, TypeVar
+
+from podpass.config.federation import Federation
+from podpass.errors import ConfigError, MalformedTokenError, UnexpectedAnswerError
+from podpass.federate import permissions
+from podpass.federate.facts import Facts
+from podpass.federate.observed import Reader, outline
+from podpass.federate.principals import OtherProvider
+from podpass.federate.receipt import NAMESPACE, Receipt
+from podpass.federate.receipt_store import ReceiptStore
+from podpass.federate.safety import Objection, stop
+from podpass.google import fault as google_fault
+from podpass.google import iam, projects, services
+from podpass.google.fault import GoogleRefusedError
+from podpass.google.rest import GoogleClient, Json
+from podpass.kube import fault as kube_fault
+from podpass.kube import issuer as kube_issuer
+from podpass.kube.client import KubeClient
+from podpass.kube.fault import KubeRefusedError
+from podpass.kube.objects import Thing, get_namespace, get_service_account
+from podpass.kube.reviews import Access, may
+from podpass.kube.tokens import request_token
+from podpass.names import PoolName, ServiceAccountRef
+from podpass.verify import UnverifiedClaims, parse
+from podpass.verify.claims import read_audiences
+
+T = TypeVar("T")
+
+_CURABLE_BY_OTHERS = {google_fault.FaultKind.API_DISABLED, google_fault.FaultKind.PERMISSION_DENIED, google_fault.FaultKind.NOT_FOUND}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found.
+
+    Attributes:
+        facts: The two sides.
+        receipt: What podpass made; None: there is no receipt.
+        others: The other providers of the pool.
+        enabled: The APIs that are on; None: unknown.
+        missing: By project: permissions that the operator lacks.
+        obstacles: What stands in the way on the cluster's side.
+    """
+
+    facts: Facts
+    receipt: Receipt | None
+    others: tuple[OtherProvider, ...]
+    enabled: frozenset[str] | None
+    missing: dict[str, frozenset[str]]
+    obstacles: tuple[Objection, ...]
+
+
+class Survey:
+    """One round of questions about one federation."""
+
+    def __init__(self, federation: Federation, google: GoogleClient, cluster: KubeClient, store: ReceiptStore, executor: Executor) -> None:
+        self.federation = federation
+        self.google = google
+        self.cluster = cluster
+        self.store = store
+        self.executor = executor
+        self._begun: list[Future[object]] = []
+
+    def run(self, reader: Reader) -> Findings:
+        """Ask everything and wait for the answers.
+
+        Raises:
+            RefusedError: Google or the cluster does not let the operator look: every such refusal at once, before anything was changed.
+            NeighbourError: No answer.
+            ConfigError: The receipt cannot be read, or the cluster has no issuer.
+        """
+        name = self.federation.google.project
+        project = self._begin(lambda: projects.get_project(self.google, name))
+        others = self._begin(self._others)
+        enabled = self._begin(self._enabled)
+        asked = permissions.asked(name, (str(identity.get("target", "")) for _, identity in outline(self.federation)))
+        missing = {one: self._begin(lambda one=one, names=names: self._missing(one, names)) for one, names in asked.items()}  # type: ignore[misc]  # mypy reads no types into lambda defaults
+        reader.prefetch(outline(self.federation))
+        home = self._begin(lambda: get_namespace(self.cluster, "kube-system"))
+        discovery = self._begin(lambda: kube_issuer.get_discovery(self.cluster))
+        jwks = self._begin(lambda: kube_issuer.get_jwks(self.cluster))
+        receipt = self._begin(self.store.read)
+        accounts = {one.service_account: self._begin(self._account(one.service_account)) for one in self.federation.workloads}
+        token = self._begin(self._own_token)
+        obstacles = self._begin_obstacles()
+        self._settle(reader)
+        claims = token.result()
+        found = discovery.result()
+        facts = Facts(
+            cluster=_identity(home.result()),
+            issuer=found.issuer if found else _issuer_in(claims),
+            jwks=jwks.result().decode("utf-8", "replace"),
+            project=project.result().project_id,
+            project_number=project.result().number,
+            account_uids={account: thing.uid for account, future in accounts.items() if (thing := future.result())},
+            api_audiences=_audiences_in(claims),
+        )
+        lacks = {one: answer for one, future in missing.items() if (answer := future.result()) is not None}
+        blocked = tuple(one for future in obstacles if (one := future.result()))
+        return Findings(facts, receipt.result(), others.result(), enabled.result(), lacks, blocked)
+
+    def _begin(self, ask: Callable[[], T]) -> Future[T]:
+        future = self.executor.submit(ask)
+        self._begun.append(future)  # type: ignore[arg-type]  # a Future is only read here
+        return future
+
+    def _settle(self, reader: Reader) -> None:
+        """Wait for all answers; tell every refusal that somebody else has to cure, or the first other error."""
+        errors = [error for error in (*(future.exception() for future in self._begun), *reader.errors()) if error]
+        refusals: dict[str, Objection] = {}
+        for error in errors:
+            if not _is_refusal(error):
+                raise error
+            refusals.setdefault(_subject_of(error), Objection(error.full_code, error.what, error.why, error.next_step))
+        stop(list(refusals.values()))
+
+    def _others(self) -> tuple[OtherProvider, ...]:
+        google = self.federation.google
+        found = iam.list_providers(self.google, PoolName(google.project, google.pool.id))
+        providers = (_other(one) for one in found)
+        return tuple(one for one in providers if one.provider_id != google.provider.id)
+
+    def _enabled(self) -> frozenset[str] | None:
+        try:
+            return services.enabled_services(self.google, self.federation.google.project)
+        except GoogleRefusedError:  # an operator may set up federation without the right to look at Service Usage
+            return None
+
+    def _missing(self, project: str, names: Iterable[str]) -> frozenset[str] | None:
+        try:
+            return projects.missing_permissions(self.google, project, names)
+        except GoogleRefusedError:
+            return None
+
+    def _account(self, account: ServiceAccountRef) -> Callable[[], Thing | None]:
+        return lambda: get_service_account(self.cluster, account)
+
+    def _own_token(self) -> UnverifiedClaims | None:
+        """Return the claims of a token that a workload would get for the API server itself; the token goes nowhere."""
+        for workload in self.federation.workloads:
+            try:
+                return parse(request_token(self.cluster, workload.service_account).value.reveal()).payload
+            except (KubeRefusedError, MalformedTokenError):  # no such account yet, or no right to ask: the check is left out
+                continue
+        return None
+
+    def _begin_obstacles(self) -> list[Future[Objection | None]]:
+        namespaces = {workload.service_account.namespace for workload in self.federation.workloads if workload.credentials}
+        verbs = ("create", "update")
+        accesses = [Access(verb, "configmaps", namespace=namespace) for namespace in sorted({NAMESPACE, *namespaces}) for verb in verbs]
+        return [
+            *(self._begin(lambda one=one: self._not_allowed(one)) for one in accesses),  # type: ignore[misc]  # as above
+            *(self._begin(lambda one=one: self._no_namespace(one)) for one in sorted(namespaces)),  # type: ignore[misc]  # as above
+        ]
+
+    def _not_allowed(self, access: Access) -> Objection | None:
+        try:
+            if may(self.cluster, access):
+                return None
+        except KubeRefusedError:  # the question itself is not allowed or not known: a call will tell
+            return None
+        context = self.cluster.access.context
+        return Objection(
+            "neighbour.not-permitted",
+            f"The operator (context {context!r}) may not {access}.",
+            "The receipt of what podpass makes is kept there."
+            if access.namespace == NAMESPACE
+            else "The credential configuration goes there.",
+            "Ask for a role that allows it, or name another context in spec.cluster.context.",
+        )
+
+    def _no_namespace(self, namespace: str) -> Objection | None:
+        if get_namespace(self.cluster, namespace):
+            return None
+        create = f"kubectl create namespace {namespace}"
+        return Objection("plan.no-namespace", f"There is no namespace {namespace!r}.", "A config map is to go there.", f"Run `{create}`.")
+
+
+def _is_refusal(error: BaseException) -> TypeGuard[GoogleRefusedError | KubeRefusedError]:
+    if isinstance(error, GoogleRefusedError):
+        return error.kind in _CURABLE_BY_OTHERS
+    return isinstance(error, KubeRefusedError) and error.kind is kube_fault.FaultKind.FORBIDDEN
+
+
+def _subject_of(error: BaseException) -> str:
+    if isinstance(error, GoogleRefusedError) and error.kind is google_fault.FaultKind.API_DISABLED:
+        return error.fault.service or error.what
+    return str(error)
+
+
+def _other(provider: Json) -> OtherProvider:
+    issuer = str((provider.get("oidc") or {}).get("issuerUri", ""))
+    return OtherProvider(str(provider["name"]).rpartition("/")[2], issuer, dict(provider.get("attributeMapping") or {}))
+
+
+def _identity(home: Thing | None) -> str:
+    if home is None:
+        raise UnexpectedAnswerError("The cluster has no namespace kube-system.", "Its uid is what podpass knows a cluster by.", "")
+    return home.uid
+
+
+def _issuer_in(claims: UnverifiedClaims | None) -> str:
+    issuer = claims.get("iss") if claims else None
+    if isinstance(issuer, str):
+        return issuer
+    raise ConfigError(
+        "The cluster's issuer is not known.",
+        "The API server publishes no discovery document, and no workload's account is there whose token would tell.",
+        "Write the issuer into spec.issuer.url, or create the workload's Kubernetes account first.",
+        code="config.issuer-unknown",
+    )
+
+
+def _audiences_in(claims: UnverifiedClaims | None) -> frozenset[str] | None:
+    try:
+        return frozenset(read_audiences(claims)) if claims else None
+    except MalformedTokenError:
+        return None
