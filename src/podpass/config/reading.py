@@ -37,7 +37,11 @@ def parse(raw: bytes, path: Path) -> Federation:
     drafts = [draft for document in documents if (draft := _document(document, report))]
     for extra in documents[1:]:
         report.add(
-            extra.position, "", "A file holds one federation; this is another one.", "Move it to its own file.", code="config.documents"
+            extra.position,
+            "",
+            "A file holds one federation; here begins another document.",
+            "Move it to its own file.",
+            code="config.documents",
         )
     if report.mistakes or not drafts:
         raise FederationFileError(path, report.mistakes)

@@ -165,7 +165,8 @@ class _Unfolding:
         if id(source) in above:
             self._report.add(position, path, "This alias holds itself.", "Write the value out.", code="config.alias")
             return Scalar("", "null", position)
-        if not source.tag.startswith(_TAG):
+        is_foreign = not source.tag.startswith(_TAG)
+        if is_foreign:
             self._report.add(position, path, f"The tag {source.tag!r} is not read here.", "Remove it.", code="config.tag")
         match source:
             case yaml.MappingNode():
@@ -174,7 +175,7 @@ class _Unfolding:
                 items = (self.node(item, f"{path}[{index}]", above | {id(source)}) for index, item in enumerate(source.value))
                 return Sequence(tuple(items), position)
             case _:
-                return Scalar(source.value, source.tag.removeprefix(_TAG), position)
+                return Scalar(source.value, "str" if is_foreign else source.tag.removeprefix(_TAG), position)
 
     def _entries(self, source: yaml.MappingNode, path: str, above: frozenset[int]) -> Iterator[Entry]:
         seen: dict[str, Position] = {}
