@@ -15,6 +15,8 @@ from uvicorn.server import ServerState
 
 _KEEP_ALIVE_S = 240  # as long as Google's front ends keep an idle connection; clients reuse one without asking
 
+_GRACE_S = 2
+
 
 class Listener:
     """Serve one ASGI application.
@@ -58,8 +60,11 @@ class Listener:
             self._server.close()
         for protocol in tuple(self._state.connections):
             protocol.transport.abort()
-        for task in tuple(self._state.tasks):
-            task.cancel()
-        await asyncio.gather(*self._state.tasks, return_exceptions=True)
+        if self._state.tasks:
+            # A cut connection ends its request by itself; cancelling at once would be logged as a failure of the application.
+            _, late = await asyncio.wait(self._state.tasks, timeout=_GRACE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         if self._server:
             await self._server.wait_closed()

@@ -83,15 +83,17 @@ class Proxy:
 
     async def admit(self, transport: asyncio.Transport, host: str) -> None:
         """Turn an accepted tunnel into a TLS connection that serves `host`."""
-        await asyncio.sleep(2 * self.latency_s())
-        transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         loop = asyncio.get_running_loop()
         hall = _Hall()
         try:
+            await asyncio.sleep(2 * self.latency_s())
+            transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             secured = await loop.start_tls(transport, hall, self._context, server_side=True)
-        except (OSError, ssl.SSLError):
-            transport.abort()  # the client does not trust the sandbox's authority, or went away
-            return
+        except (OSError, asyncio.CancelledError) as error:
+            transport.abort()  # the client does not trust the sandbox's authority, or went away, or the sandbox ends
+            if isinstance(error, OSError):
+                return
+            raise
         if secured is None:
             return
         asked = self._asked.get(secured.get_extra_info("ssl_object"), "")
