@@ -24,6 +24,8 @@ DEFAULT_SKEW = timedelta(seconds=60)
 # 9999-12-31T23:59:59Z, the last second that datetime, and so our messages, can name.
 _LAST_MOMENT_S = 253_402_300_799
 _QUOTE_LIMIT_CHARS = 200
+# Exactly these: bool is an int to Python, not to JSON.
+_NUMBERS = frozenset({int, float})
 
 
 class UnverifiedClaims(msgspec.Struct, frozen=True):
@@ -80,24 +82,9 @@ def check_lifetime(claims: UnverifiedClaims, *, now: datetime, skew: timedelta) 
     Source:
         RFC 7519, 4.1.4 and 4.1.5. Stricter in one point: `exp` is required, as every projected token carries it.
     """
-    skew_s = check_skew(skew).total_seconds()
-    now_s = _seconds_of(now)
-    expires_s = read_date(claims, "exp")
-    if expires_s is None:
-        raise MalformedTokenError(
-            "The token has no `exp` claim.",
-            "A token without an end is never accepted.",
-            "Use a projected service account token; its issuer always sets exp.",
-        )
-    if now_s - skew_s >= expires_s:
-        raise TokenExpiredError(
-            f"The token expired at {_moment(expires_s)}, {now_s - expires_s:.0f} s ago.",
-            f"Clocks may differ by {skew_s:g} s, no more.",
-            "Read the token file anew for each request: kubelet replaces the token after 80 % of its life.",
-        )
-    begins_s = read_date(claims, "nbf")
-    if begins_s is not None and now_s + skew_s < begins_s:
-        raise _too_early("is valid from", begins_s, now_s, skew_s)
+    now_s, skew_s = seconds_of(now), check_skew(skew).total_seconds()
+    judge_end(claims, now_s, skew_s)
+    judge_begin(claims, "nbf", now_s, skew_s)
 
 
 def check_issued_at(claims: UnverifiedClaims, *, now: datetime, skew: timedelta) -> None:
@@ -111,11 +98,36 @@ def check_issued_at(claims: UnverifiedClaims, *, now: datetime, skew: timedelta)
     Source:
         RFC 7519, 4.1.6 only defines the claim. A token from the future has a wrong clock or a forger behind it, and Google refuses it too.
     """
-    skew_s = check_skew(skew).total_seconds()
-    issued_s = read_date(claims, "iat")
-    now_s = _seconds_of(now)
-    if issued_s is not None and now_s + skew_s < issued_s:
-        raise _too_early("was issued at", issued_s, now_s, skew_s)
+    judge_begin(claims, "iat", seconds_of(now), check_skew(skew).total_seconds())
+
+
+def judge_end(claims: UnverifiedClaims, now_s: float, skew_s: float) -> None:
+    """Do the part of `check_lifetime` about `exp`, in seconds that are already checked."""
+    expires_s = read_date(claims, "exp")
+    if expires_s is None:
+        raise MalformedTokenError(
+            "The token has no `exp` claim.",
+            "A token without an end is never accepted.",
+            "Use a projected service account token; its issuer always sets exp.",
+        )
+    if now_s - skew_s >= expires_s:
+        raise TokenExpiredError(
+            f"The token expired at {_moment(expires_s)}, {now_s - expires_s:.0f} s ago.",
+            f"Clocks may differ by {skew_s:g} s, no more.",
+            "Read the token file anew for each request: kubelet replaces the token after 80 % of its life.",
+        )
+
+
+def judge_begin(claims: UnverifiedClaims, name: str, now_s: float, skew_s: float) -> None:
+    """Do the part of both checks about `nbf` and `iat`, in seconds that are already checked."""
+    begins_s = read_date(claims, name)
+    if begins_s is not None and now_s + skew_s < begins_s:
+        verb = "is valid from" if name == "nbf" else "was issued at"
+        raise TokenNotYetValidError(
+            f"The token {verb} {_moment(begins_s)}, {begins_s - now_s:.0f} s from now.",
+            f"Clocks may differ by {skew_s:g} s, no more.",
+            "Compare the clock of this machine with that of the issuer.",
+        )
 
 
 def check_issuer(claims: UnverifiedClaims, issuer: str) -> str:
@@ -187,8 +199,8 @@ def read_date(claims: UnverifiedClaims, name: str) -> float | None:
     if name not in claims.members:
         return None
     value = claims.members[name]
-    # bool is an int to Python, not to JSON. The comparison is False for NaN.
-    if type(value) not in {int, float} or not 0 <= value <= _LAST_MOMENT_S:
+    # The comparison is False for NaN.
+    if type(value) not in _NUMBERS or not 0 <= value <= _LAST_MOMENT_S:
         raise MalformedTokenError(
             f"The token's `{name}` claim is not a moment.",
             "It is not a JSON number of seconds between the years 1970 and 9999.",
@@ -207,13 +219,24 @@ def read_audiences(claims: UnverifiedClaims) -> tuple[str, ...]:
     value = claims.get("aud")
     if isinstance(value, str):
         return (value,)
-    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+    if isinstance(value, list) and {str}.issuperset(map(type, value)):
         return tuple(value)
     raise MalformedTokenError(
         "The token's `aud` claim is missing." if value is None else "The token's `aud` claim is neither a string nor a list of strings.",
         "A token that names nobody as its audience could be used against everybody.",
         "Ask the cluster for a token with an audience: a projected serviceAccountToken with `audience`.",
     )
+
+
+def seconds_of(now: datetime) -> float:
+    """Return a moment as seconds since 1970 UTC.
+
+    Raises:
+        ValueError: It has no time zone, so that it would mean another moment on each machine.
+    """
+    if now.tzinfo is None:
+        raise ValueError("now must be timezone-aware")
+    return now.timestamp()
 
 
 def quoted(text: str) -> str:
@@ -232,19 +255,5 @@ def _text(claims: UnverifiedClaims, name: str) -> str:
     )
 
 
-def _seconds_of(now: datetime) -> float:
-    if now.tzinfo is None:
-        raise ValueError("now must be timezone-aware")
-    return now.timestamp()
-
-
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _too_early(verb: str, begins_s: float, now_s: float, skew_s: float) -> TokenNotYetValidError:
-    return TokenNotYetValidError(
-        f"The token {verb} {_moment(begins_s)}, {begins_s - now_s:.0f} s from now.",
-        f"Clocks may differ by {skew_s:g} s, no more.",
-        "Compare the clock of this machine with that of the issuer.",
-    )

@@ -111,7 +111,7 @@ class Verifier:
         self._issuer = issuer.url
         self._audiences = tuple(audience.value for audience in audiences)
         self._keys = keys
-        self._skew = claims.check_skew(skew)
+        self._skew_s = claims.check_skew(skew).total_seconds()
 
     def verify(self, token: str | bytes, *, now: datetime) -> VerifiedToken:
         """Accept a token, or refuse it with the reason.
@@ -139,8 +139,10 @@ class Verifier:
         claims.check_issuer(parsed.payload, self._issuer)
         key = self._keys.find(parsed.kid)
         key.check(parsed)
-        claims.check_lifetime(parsed.payload, now=now, skew=self._skew)
-        claims.check_issued_at(parsed.payload, now=now, skew=self._skew)
+        now_s = claims.seconds_of(now)
+        claims.judge_end(parsed.payload, now_s, self._skew_s)
+        claims.judge_begin(parsed.payload, "nbf", now_s, self._skew_s)
+        claims.judge_begin(parsed.payload, "iat", now_s, self._skew_s)
         audience = claims.check_audience(parsed.payload, self._audiences)
         claims.check_subject(parsed.payload)
         return _seal(parsed.payload, audience, key.kid)
