@@ -22,14 +22,17 @@ def finish(client: GoogleClient, service: str, version: str, operation: Json, do
         UnreachableError: It did not end within `FINISH_WITHIN`.
     """
     attempts = replace(client.pacing, within=FINISH_WITHIN, first=_FIRST).start()
+    is_first_look = True
     while not operation.get("done"):
         name = operation.get("name")
-        if not isinstance(name, str) or not attempts.pause():
+        # Most operations are done by the time that they can be asked for: the first question waits for nothing.
+        if not isinstance(name, str) or not (is_first_look or attempts.pause()):
             raise UnreachableError(
                 f"The operation to {doing} has not ended.",
                 f"It was followed for {FINISH_WITHIN.total_seconds():.0f} s." if name else "Google gave it no name to ask for.",
                 "Run the command again; it continues where it stopped.",
             )
+        is_first_look = False
         operation = client.call(Request("GET", service, f"/{version}/{name}", f"follow the operation to {doing}"))
     error = operation.get("error")
     if isinstance(error, dict):

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podpass apply`: make Google trust the cluster as the file declares."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from podpass.cli.session import confirm, file_option, opened, yes_option
+
+if TYPE_CHECKING:
+    from podpass.federate.plan import Plan
+
+
+@click.command()
+@click.argument("plan_file", metavar="[PLANFILE]", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@file_option
+@yes_option
+@click.option("--allow-delete", metavar="ADDRESS", multiple=True, help="Allow to delete this; may hold *. Repeatable.")
+@click.option("--allow-undelete", metavar="ADDRESS", multiple=True, help="Allow to undelete this; may hold *. Repeatable.")
+@click.option("--adopt", is_flag=True, help="Keep in line what existed before; it is never deleted.")
+@click.option("--save-receipt", type=click.Path(dir_okay=False, path_type=Path), help="Also write the receipt to this file.")
+def command(
+    *,
+    plan_file: Path | None,
+    file: Path,
+    yes: bool,
+    allow_delete: tuple[str, ...],
+    allow_undelete: tuple[str, ...],
+    adopt: bool,
+    save_receipt: Path | None,
+) -> None:
+    """Make Google trust the cluster as the file, or a kept plan, says.
+
+    Safe to stop at any moment and to repeat: it continues where it stopped.
+    """
+    from podpass.cli.plan_view import console, progress, show_plan
+    from podpass.federate.apply import apply
+    from podpass.federate.plan import check_no_drift
+    from podpass.federate.planning import prepare
+    from podpass.federate.safety import Allowances, check_allowed
+
+    kept = _kept(plan_file) if plan_file else None
+    with opened(Path(kept.subject.file) if kept else file) as session:
+        prepared = prepare(session.federation, session.google, session.cluster)
+        if kept:
+            check_no_drift(kept, prepared.plan)
+        show_plan(prepared.plan, console())
+        allowances = Allowances(allow_delete, allow_undelete, adopt)
+        check_allowed(prepared.plan, allowances)
+        if prepared.plan.changes:
+            confirm("Make these changes?", yes=yes, command="apply")
+        with progress() as notify:
+            applied = apply(prepared, allowances, notify=notify)
+    if save_receipt:
+        save_receipt.write_text(applied.receipt.to_text() + "\n", encoding="utf-8")
+    if applied.changes:
+        count = len(applied.changes)
+        click.echo(f"{count} change{'' if count == 1 else 's'} made. `podpass doctor` walks the chain with a real token.")
+    elif applied.has_confirmed:
+        click.echo("The receipt of an interrupted run is confirmed.")
+
+
+def _kept(path: Path) -> "Plan":
+    from podpass.errors import ConfigError
+    from podpass.federate.plan import Plan
+
+    try:
+        return Plan.from_text(path.read_text(encoding="utf-8"), origin=str(path))
+    except OSError as error:
+        message = f"The plan {path} cannot be read."
+        raise ConfigError(message, f"{error.strerror}.", f"Make it: `podpass plan -o {path}`.", code="config.plan-file") from error

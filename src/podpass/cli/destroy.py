@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podpass destroy`: take away what apply made."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from podpass.cli.session import confirm, file_option, google, opened, yes_option
+
+if TYPE_CHECKING:
+    from podpass.federate.receipt import Receipt
+
+
+@click.command()
+@file_option
+@yes_option
+@click.option(
+    "--receipt",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="For a cluster that is gone: the receipt that `apply --save-receipt` or a backup of it kept. Google's side alone is cleaned up.",
+)
+def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
+    """Take away what apply made, and nothing else.
+
+    What existed before stays, and so do enabled APIs. Pools and providers are kept by Google for 30 days; their ids stay taken.
+    """
+    from podpass.cli.plan_view import console, progress, show_changes
+    from podpass.federate import destroy as federate
+
+    out = console()
+    with ExitStack() as stack:
+        if receipt:
+            destruction = federate.prepare_without_cluster(_read(receipt), stack.enter_context(google()))
+        else:
+            session = stack.enter_context(opened(file))
+            destruction = federate.prepare(session.federation.name, session.google, session.cluster)
+        show_changes(destruction.changes, out)
+        for address in destruction.left:
+            click.echo(f"    {address}  stays: podpass did not make it")
+        if destruction.changes:
+            confirm("Take these away?", yes=yes, command="destroy")
+        with progress() as notify:
+            gone = federate.destroy(destruction, notify=notify)
+    if gone:
+        click.echo(f"{len(gone)} thing{'' if len(gone) == 1 else 's'} deleted. Deleted pools and providers can be had back for 30 days.")
+    else:
+        click.echo("Nothing to take away." if destruction.has_receipt else "Nothing to take away: this cluster has no receipt.")
+
+
+def _read(path: Path) -> "Receipt":
+    from podpass.errors import ConfigError
+    from podpass.federate.receipt import Receipt
+
+    try:
+        return Receipt.from_text(path.read_text(encoding="utf-8"), origin=str(path))
+    except OSError as error:
+        raise ConfigError(f"The receipt {path} cannot be read.", f"{error.strerror}.", code="config.receipt") from error

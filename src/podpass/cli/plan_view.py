@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a plan, its progress and its end look to a person, within 80 columns."""
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podpass.federate.change import Change, FieldChange
+    from podpass.federate.plan import Plan
+    from podpass.federate.run import Event
+
+WIDTH = 80
+_LOOKS = {
+    "create": ("+", "green", "create", "created"),
+    "update": ("~", "yellow", "change", "changed"),
+    "undelete": ("^", "cyan", "undelete", "undeleted"),
+    "adopt": ("=", "cyan", "adopt", "adopted"),
+    "delete": ("-", "red", "delete", "deleted"),
+}
+_LONG = 56
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console for stdout or stderr: colours on a terminal only, at most 80 columns."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    made.width = min(made.width, WIDTH)
+    return made
+
+
+def show_plan(plan: "Plan", out: Console) -> None:
+    """Print what would change, and what a reader should know."""
+    subject = plan.subject
+    out.print(Text.assemble(("Federation ", "bold"), (subject.federation, "bold")))
+    out.print(Text(f"  issuer   {subject.issuer}"), overflow="fold")
+    out.print(Text(f"  project  {subject.project} ({subject.project_number})"))
+    out.print()
+    for change in plan.changes:
+        _show_change(change, out)
+    if plan.changes:
+        out.print()
+    for caution in plan.warnings:
+        out.print(Text.assemble(("Note: ", "yellow"), _wrapped(caution.message, first=len("Note: "))))
+        out.print()
+    out.print(Text(summary(plan), style="bold"))
+
+
+def show_changes(changes: Iterable["Change"], out: Console) -> None:
+    """Print changes without what is around a plan."""
+    for change in changes:
+        _show_change(change, out)
+
+
+def summary(plan: "Plan") -> str:
+    """Say in one sentence what the plan would do."""
+    counts = plan.counts()
+    if not counts:
+        return "Nothing to change: Google and the cluster are as the file says."
+    return "To do: " + ", ".join(f"{_LOOKS[action.value][2]} {count}" for action, count in counts.items()) + "."
+
+
+def _show_change(change: "Change", out: Console) -> None:
+    sign, colour, _, _ = _LOOKS[change.action.value]
+    out.print(Text.assemble((f"  {sign} ", colour), change.address, (_hint(change), "dim")), overflow="fold")
+    for field in change.fields:
+        out.print(Text.assemble("      ", _field(field)), overflow="fold")
+
+
+def _wrapped(text: str, *, first: int) -> str:
+    """Wrap at the width, without the trailing spaces that a console would fill lines with."""
+    return textwrap.fill(text, WIDTH, initial_indent=" " * first, break_long_words=False, break_on_hyphens=False).lstrip()
+
+
+def _hint(change: "Change") -> str:
+    if change.action == "delete":
+        return "  delete"
+    if change.action == "undelete":
+        return "  undelete" if change.known else "  undelete, needs --allow-undelete"
+    if change.action == "adopt":
+        return "  exists, needs --adopt"
+    return ""
+
+
+def _field(field: "FieldChange") -> Text:
+    before, after = (_value(field.name, value) for value in (field.before, field.after))
+    return Text.assemble(f"{field.name}: ", (before, "red"), " -> ", (after, "green"))
+
+
+def _value(name: str, value: Any) -> str:  # noqa: ANN401 - a JSON value
+    if value in (None, "", [], {}):
+        return "none"
+    if name == "oidc.jwksJson":
+        return _keys(value)
+    if name == "content":
+        return f"{len(str(value))} characters"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
+
+
+def _keys(text: str) -> str:
+    try:
+        kids = [str(key.get("kid"))[:8] for key in json.loads(text)["keys"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{len(text)} characters"
+    return f"{len(kids)} key{'' if len(kids) == 1 else 's'} ({', '.join(kids)})"
+
+
+@contextmanager
+def progress() -> Iterator["Callable[[Event], None]"]:
+    """Show on stderr what is being done: a line for each change that is made, and on a terminal what is under way."""
+    err = console(stderr=True)
+    under_way: list[str] = []
+    with err.status("") if sys.stderr.isatty() else _no_status() as status:
+
+        def show(event: "Event") -> None:
+            key = event.step.key
+            if event.happened == "started":
+                under_way.append(key)
+            elif event.happened != "waiting":
+                under_way.remove(key)
+            if event.happened == "done":
+                for change in event.step.changes:
+                    sign, colour, _, done = _LOOKS[change.action.value]
+                    err.print(Text.assemble((f"  {sign} ", colour), change.address, (f"  {done}", "dim")), overflow="fold")
+            elif event.happened == "failed":
+                err.print(Text.assemble(("  ! ", "red"), key, ("  failed", "dim")), overflow="fold")
+            if status is not None:
+                waits = f": {event.detail} Trying again." if event.happened == "waiting" else ""
+                status.update(Text(f"{', '.join(under_way[:2])}{waits}"[: WIDTH - 4]))
+
+        yield show
+
+
+@contextmanager
+def _no_status() -> Iterator[None]:
+    yield None

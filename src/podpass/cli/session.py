@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What plan, apply, doctor, export and destroy share: the federation file and the two sides, opened and closed."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from podpass.errors import ConfigError
+
+if TYPE_CHECKING:
+    from podpass.config.federation import Federation
+    from podpass.google.rest import GoogleClient
+    from podpass.kube.client import KubeClient
+
+DEFAULT_FILE = Path("podpass.yaml")
+
+file_option = click.option(
+    "-f",
+    "--file",
+    "file",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_FILE,
+    show_default=True,
+    help="The federation file.",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A federation with both sides open."""
+
+    federation: "Federation"
+    google: "GoogleClient"
+    cluster: "KubeClient"
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Session]:
+    """Read the file, find the operator's credentials and the cluster; asks neither side anything yet."""
+    from podpass.config.federation import load
+    from podpass.kube.client import connect
+    from podpass.kube.kubeconfig import load as load_kubeconfig
+
+    federation = load(file)
+    with ExitStack() as stack:
+        cluster = stack.enter_context(connect(load_kubeconfig(federation.cluster.kubeconfig, federation.cluster.context)))
+        yield Session(federation, stack.enter_context(google()), cluster)
+
+
+def google() -> "GoogleClient":
+    """Return a client of Google's APIs with the operator's credentials."""
+    from podpass.google.operator import find
+    from podpass.google.rest import GoogleClient, new_http
+
+    http = new_http()
+    return GoogleClient(find(http), http=http)
+
+
+def confirm(question: str, *, yes: bool, command: str) -> None:
+    """Ask, unless told not to; refuse to guess where nobody can answer.
+
+    Raises:
+        ConfigError: There is no terminal, and --yes was not given.
+        click.Abort: The answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"Nothing was changed: podpass {command} wants to be told that it may.",
+            "There is no terminal to ask at.",
+            f"Read `podpass plan`, then run `podpass {command} --yes`.",
+            code="config.no-terminal",
+        )
+    click.confirm(question, abort=True, err=True)
