@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from podpass.errors import TokenError
+from podpass.errors import MalformedTokenError, TokenError, WrongIssuerError
 from podpass.names import Secret
 from podpass.sandbox.kubernetes.kind import Kind, moment
 from podpass.sandbox.kubernetes.kinds import NODE, POD, SECRET, SERVICE_ACCOUNT
@@ -73,6 +73,8 @@ class Authenticator:
                 return user, tuple(audience for audience in audiences if audience in own)
         try:
             verified = self.issuer.verify(token, audiences, self.objects.clock.now())
+        except (MalformedTokenError, WrongIssuerError) as error:
+            raise UnauthenticatedError("invalid bearer token") from error  # not one of ours at all
         except TokenError as error:
             raise UnauthenticatedError(f"[invalid bearer token, {error.what}]") from error
         claims = verified.claims

@@ -25,7 +25,7 @@ async def read(objects: Objects, namespace: str, name: str, query: Mapping[str, 
     pod = objects.get(POD, namespace, name)
     container = _container(pod, query.get("container", ""))
     if not pod["spec"].get("nodeName"):
-        return Response(b"", media_type="text/plain")  # not scheduled: nobody has a log
+        return Response(status_code=204)  # not scheduled: nobody has a log
     url = f"{_address(objects, pod['spec']['nodeName'])}/containerLogs/{namespace}/{name}/{container}"
     # A node's certificate is its own affair: the real server checks it only with --kubelet-certificate-authority.
     client = httpx2.AsyncClient(verify=False, trust_env=False, timeout=httpx2.Timeout(10, read=None))

@@ -25,6 +25,7 @@ from podpass.sandbox.kubernetes.status import (
     invalid_value,
     not_found,
     required,
+    unsupported_value,
 )
 from podpass.sandbox.store import Record, Store
 
@@ -57,7 +58,8 @@ class Deletion:
         preconditions = options.get("preconditions") or {}
         propagation = options.get("propagationPolicy") or ("Orphan" if options.get("orphanDependents") else "Background")
         if propagation not in {"Background", "Foreground", "Orphan"}:
-            raise StatusError(422, f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Invalid value: "{propagation}"')
+            cause = unsupported_value("propagationPolicy", str(propagation), ("Foreground", "Background", "Orphan", "nil"))
+            raise invalid("DeleteOptions", "meta.k8s.io", "", [cause])
         grace, uid, version = options.get("gracePeriodSeconds"), preconditions.get("uid", ""), preconditions.get("resourceVersion", "")
         return cls(grace, propagation, uid, version, dry_run or bool(options.get("dryRun")))
 
@@ -121,14 +123,15 @@ class Objects:
         self._place(kind, namespace, metadata)
         if metadata.pop("resourceVersion", ""):
             raise StatusError(500, "resourceVersion should not be set on objects to be created")
-        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields"):
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
             metadata.pop(name, None)
         metadata |= {"uid": str(uuid4()), "creationTimestamp": self.now} | ({"generation": 1} if kind.versioned else {})
         kind.default(obj)
+        if not metadata.get("managedFields"):  # what the server adds after this is nobody's
+            managed.note_update(None, obj, write.manager, "", self.now)
         kind.start(obj)
         kind.admit(self, obj)
         self._check(kind, obj, None)
-        managed.note_update(None, obj, write.manager, "", self.now)
         if self.find(kind, metadata.get("namespace", ""), metadata["name"]):
             raise already_exists(kind.plural, kind.group, metadata["name"])
         stored = self._put(kind, obj, 0, dry_run=write.dry_run)

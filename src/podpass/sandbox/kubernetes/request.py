@@ -110,7 +110,7 @@ class ApiRequest:
         """
         directive = self.query.get("fieldValidation") or "Warn"
         if directive not in {"Strict", "Warn", "Ignore"}:
-            raise invalid("Options", "meta.k8s.io", "", [unsupported_value("fieldValidation", directive, ("Ignore", "Strict", "Warn"))])
+            raise invalid("Options", "meta.k8s.io", "", [unsupported_value("fieldValidation", directive, ("", "Ignore", "Strict", "Warn"))])
         agent = self.http.headers.get("user-agent", "").partition("/")[0]
         manager = self.query.get("fieldManager") or agent or "unknown"
         return Write(manager, self.dry_run, cast("schema.Directive", directive), self.warnings)

@@ -4,6 +4,7 @@
 import asyncio
 import base64
 import binascii
+import importlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -12,26 +13,35 @@ from starlette.responses import Response, StreamingResponse
 
 from podpass.sandbox.kubernetes import managed, node_logs, schema
 from podpass.sandbox.kubernetes.authentication import Authenticator
-from podpass.sandbox.kubernetes.authorization import NODES
-from podpass.sandbox.kubernetes.discovery import GROUPS, kinds_in
+from podpass.sandbox.kubernetes.authorization import NODES, Action
+from podpass.sandbox.kubernetes.discovery import kinds_in
 from podpass.sandbox.kubernetes.kind import Json, Kind, timestamp
-from podpass.sandbox.kubernetes.kinds import POD
+from podpass.sandbox.kubernetes.kinds import NAMESPACE, POD
 from podpass.sandbox.kubernetes.objects import Deletion, Objects, Write, key_of
 from podpass.sandbox.kubernetes.patch import json_patch, merge_patch, strategic_merge_patch
 from podpass.sandbox.kubernetes.request import ApiRequest, encoded, is_true, number
 from podpass.sandbox.kubernetes.reviews import REVIEWS
 from podpass.sandbox.kubernetes.schema import SchemaError
 from podpass.sandbox.kubernetes.selectors import Test, field_test, label_test
-from podpass.sandbox.kubernetes.status import StatusError, conflict, expired, forbidden, invalid, invalid_value, no_such_path, not_served
+from podpass.sandbox.kubernetes.status import (
+    StatusError,
+    conflict,
+    expired,
+    forbidden,
+    invalid,
+    invalid_value,
+    no_such_path,
+    not_served,
+    required,
+)
 from podpass.sandbox.kubernetes.table import table
 from podpass.sandbox.kubernetes.token_request import create_token
 from podpass.sandbox.kubernetes.watch import WatchRequest, watch
 
 _JSON_PATCH, _MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
 _STRATEGIC_PATCH, _APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
+_STREAMS: Final = ("pods/attach", "pods/exec", "pods/portforward", "pods/proxy")  # no plain requests, so the models lack them
 _WATCH_S: Final = 1800  # the real server's least, --min-request-timeout
-# Groups that every real cluster has; what they hold beyond the kinds here is left out on purpose.
-_BUILT_IN: Final = ("apps", "autoscaling", "batch", "policy", "events.k8s.io", "rbac.authorization.k8s.io", *GROUPS)
 
 
 def answer(value: Any, code: int = 200, *, kind: str = "application/json", headers: dict[str, str] | None = None) -> Response:  # noqa: ANN401 - JSON
@@ -62,10 +72,11 @@ class Resources:
         action = request.action
         kind = next((kind for kind in kinds_in(action.group) if kind.plural == action.resource), None)
         if kind is None:
-            known = not action.group or action.group in _BUILT_IN or action.group.endswith(".k8s.io")
-            raise not_served(f"{action.verb} {action.resource}.{action.group}".rstrip(".")) if known else no_such_path()
-        if kind.namespaced is not bool(action.namespace) and (kind.namespaced and (action.name or action.verb == "create")):
+            raise _absent(action)
+        if kind.namespaced and action.name and not action.namespace:
             raise no_such_path()
+        if action.verb == "create" and (bool(action.name) is not bool(action.subresource) or (kind.namespaced and not action.namespace)):
+            raise StatusError(405, "the server does not allow this method on the requested resource")
         try:
             return await self._serve_kind(kind, request)
         except SchemaError as error:
@@ -113,9 +124,7 @@ class Resources:
         items, metadata = _page(items, request, revision)
         if request.wants("Table"):
             return answer(self._table(kind, items, metadata, request))
-        for item in items:  # as in a real list, whose kind says it for all
-            del item["kind"], item["apiVersion"]
-        return answer({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items})
+        return answer(_listed(kind, items, metadata))
 
     def _table(self, kind: Kind, items: list[Json], metadata: Json, request: ApiRequest, *, headed: bool = True) -> Json:
         include = request.query.get("includeObject") or "Metadata"
@@ -174,15 +183,15 @@ class Resources:
     def _apply(self, kind: Kind, request: ApiRequest, body: bytes, write: Write, part: str) -> Response:
         config, home, name = schema.parse(body), self._home(kind, request), request.action.name
         if not request.query.get("fieldManager"):
-            cause = invalid_value("fieldManager", "", "is required for apply patch")
-            raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
+            raise invalid("PatchOptions", "meta.k8s.io", "", [required("fieldManager", "is required for apply patch")])
         if (config.get("metadata") or {}).get("managedFields"):
             raise StatusError(400, "metadata.managedFields must be nil")
         try:
             clean = schema.read(config, kind.model, "Strict").value
         except SchemaError as error:
-            about = f"({home}/{name}; {kind.api_version}, Kind={kind.name})"
-            raise StatusError(500, f"failed to create typed patch object {about}: {error}") from error
+            about = f"({(config.get('metadata') or {}).get('namespace', '')}/{name}; {kind.group}/{kind.version}, Kind={kind.name})"
+            unknown = ", ".join(".{}: field not declared in schema".format(part.split('"')[1]) for part in error.strict)
+            raise StatusError(500, f"failed to create typed patch object {about}: {unknown or error}") from error
         force = is_true(request.query, "force")
 
         def edit(live: Json) -> Json:
@@ -196,7 +205,7 @@ class Resources:
     async def _delete(self, kind: Kind, request: ApiRequest) -> Response:
         deletion = Deletion.of(await request.options(), dry_run=request.dry_run)
         obj, gone = self._objects.delete(kind, self._home(kind, request), request.action.name, deletion)
-        if not gone or kind is POD:
+        if not gone or kind in {POD, NAMESPACE}:
             return answer(obj)
         details = {"name": obj["metadata"]["name"], "kind": kind.plural, "uid": obj["metadata"]["uid"]}
         details |= {"group": kind.group} if kind.group else {}
@@ -208,8 +217,7 @@ class Resources:
         items = [obj for obj in self._objects.select(kind, home) if test(obj)]
         for obj in items:
             self._objects.delete(kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"], deletion)
-        metadata = {"resourceVersion": str(self._objects.store.revision)}
-        return answer({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items})
+        return answer(_listed(kind, items, {"resourceVersion": str(self._objects.store.revision)}))
 
     async def _review(self, kind: Kind, request: ApiRequest) -> Response:
         write = request.write()
@@ -217,14 +225,14 @@ class Resources:
         if review.causes:
             raise invalid(kind.name, kind.group, "", review.causes)
         status = REVIEWS[kind](review.value, request.user, self._authenticator)
-        head = {"kind": kind.name, "apiVersion": kind.api_version, "metadata": {"creationTimestamp": None}}
+        head = {"kind": kind.name, "apiVersion": kind.api_version, "metadata": {}}
         return answer({**review.value, **head, "status": status}, 201)
 
     async def _subresource(self, kind: Kind, request: ApiRequest) -> Response:
         action = request.action
         verbs = next((verbs for name, _, verbs in kind.subresources if name == action.subresource), None)
         if verbs is None:
-            raise not_served(f"{action.verb} {action.target}")
+            raise _absent(action)
         if action.verb not in verbs:
             raise StatusError(405, "the server does not allow this method on the requested resource")
         match action.subresource, action.verb:
@@ -264,6 +272,12 @@ class Resources:
         return answer({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
 
 
+def _listed(kind: Kind, items: list[Json], metadata: Json) -> Json:
+    """Return a list; its kind says for all items what they are."""
+    bare = [{name: value for name, value in item.items() if name not in {"kind", "apiVersion"}} for item in items]
+    return {"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata, "items": bare}
+
+
 def _edit(media_type: str, body: bytes) -> Callable[[Json], Json]:
     """Return the change that a patch makes."""
     try:
@@ -279,6 +293,17 @@ def _edit(media_type: str, body: bytes) -> Callable[[Json], Json]:
             return lambda obj: strategic_merge_patch(obj, patch)
     accepted = f"{_JSON_PATCH}, {_MERGE_PATCH}, {_STRATEGIC_PATCH}, {_APPLY}"
     raise StatusError(415, f"the body of the request was in an unknown format - accepted media types include: {accepted}")
+
+
+def _absent(action: Action) -> StatusError:
+    """Answer 501 for what real clusters have, by the tables of lightkube-models, and 404 for what they have not either."""
+    try:
+        module = importlib.import_module(f"lightkube.resources.{(action.group or 'core').partition('.')[0]}_v1")
+    except ModuleNotFoundError:
+        return no_such_path()
+    known = [(info.plural, info.action or "") for row in vars(module).values() if (info := getattr(row, "_api_info", None))]
+    there = (action.resource, action.subresource) in known or action.target in _STREAMS
+    return not_served(f"{action.verb} {action.target}") if there else no_such_path()
 
 
 def _test(kind: Kind, request: ApiRequest) -> Test:

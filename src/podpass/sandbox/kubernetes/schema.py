@@ -113,12 +113,21 @@ def read(value: dict[str, Any], model: Model, directive: Directive) -> Reading:
     findings = _Findings()
     clean = _object(value, model, "", findings)
     if findings.strict and directive == "Strict":
-        raise SchemaError(f"strict decoding error: {', '.join(findings.strict)}")
+        raise SchemaError(f"strict decoding error: {', '.join(findings.strict)}", tuple(findings.strict))
     return Reading(clean, findings.causes, findings.strict if directive == "Warn" else [])
 
 
 class SchemaError(Exception):
-    """The body does not fit its schema; the caller puts it into the words of the request it came with."""
+    """The body does not fit its schema; the caller puts it into the words of the request it came with.
+
+    Args:
+        message: What is wrong.
+        strict: The members that are unknown or repeated, a sentence each, if that is all.
+    """
+
+    def __init__(self, message: str, strict: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.strict = strict
 
 
 def _object(value: dict[str, Any], model: Model, path: str, findings: _Findings) -> dict[str, Any]:

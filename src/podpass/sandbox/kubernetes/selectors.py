@@ -62,7 +62,8 @@ def field_test(selector: str, known: Iterable[str]) -> Test:
         if found is None:
             raise StatusError(400, f"invalid field selector: {selector}: can't understand '{term}'")
         if found["key"] not in known:
-            raise StatusError(400, f"field label not supported: {found['key']}")
+            names = ", ".join(f'"{name}"' for name in known)
+            raise StatusError(400, f'"{found["key"]}" is not a known field selector: only {names}')
         terms.append((found["key"], found["operator"] != "!=", found["values"]))
 
     def test(obj: dict[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kubernetes' Status: what the API server says instead of an object, in the words of the real one."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,7 +62,7 @@ def forbidden_value(field: str, detail: str) -> Cause:
 
 def invalid_value(field: str, value: object, detail: str) -> Cause:
     """Say that a value cannot be."""
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    shown = f'"{value}"' if isinstance(value, str) else json.dumps(value)
     return Cause(field, f"Invalid value: {shown}: {detail}")
 
 
@@ -76,7 +77,7 @@ def _dotted(name: str, group: str) -> str:
 
 
 def _about(plural: str, group: str, name: str) -> dict[str, str]:
-    return {"name": name, **({"group": group} if group else {}), "kind": plural}
+    return {member: value for member, value in (("name", name), ("group", group), ("kind", plural)) if value}
 
 
 def not_found(plural: str, group: str, name: str) -> StatusError:

@@ -9,7 +9,8 @@ from typing import Any
 from lightkube.models.core_v1 import ConfigMap, Secret
 
 from podpass.sandbox.kubernetes.kind import AGE, NAME, Column, Kind
-from podpass.sandbox.kubernetes.status import Cause, StatusError, forbidden_value, invalid_value
+from podpass.sandbox.kubernetes.schema import SchemaError
+from podpass.sandbox.kubernetes.status import Cause, forbidden_value, invalid_value
 
 Json = dict[str, Any]
 
@@ -59,7 +60,7 @@ def _default_secret(secret: Json) -> None:
         try:
             base64.b64decode(value, validate=True)
         except binascii.Error as error:
-            raise StatusError(400, "illegal base64 data in a value of data") from error
+            raise SchemaError("illegal base64 data in a value of data") from error
 
 
 CONFIG_MAP = Kind(

@@ -10,7 +10,13 @@ from podpass.sandbox.kubernetes.kind import AGE, NAME, STATUS, Column, Json, Kin
 from podpass.sandbox.kubernetes.kinds.pods import check_pod_spec, containers_of, default_pod_spec
 from podpass.sandbox.kubernetes.status import Cause, invalid_value, not_served, required
 
-_DEFAULTS: Final = {"backoffLimit": 6, "completionMode": "NonIndexed", "suspend": False, "podReplacementPolicy": "TerminatingOrFailed"}
+_DEFAULTS: Final = {
+    "backoffLimit": 6,
+    "completionMode": "NonIndexed",
+    "suspend": False,
+    "podReplacementPolicy": "TerminatingOrFailed",
+    "manualSelector": False,
+}
 # Members that change which pods are made or counted, and the only value that the job controller here knows.
 _ONLY: Final[dict[str, Any]] = {
     "completionMode": "NonIndexed",
@@ -22,7 +28,7 @@ _FIXED: Final = ("completions", "completionMode", "selector", "template")
 
 
 def _default(job: Json) -> None:
-    spec = job["spec"]
+    spec = job.setdefault("spec", {})
     for name, only in _ONLY.items():
         if spec.get(name, only) != only:
             raise not_served(f"jobs with spec.{name}")
@@ -32,7 +38,7 @@ def _default(job: Json) -> None:
     spec.setdefault("parallelism", 1)
     for name, value in _DEFAULTS.items():
         spec.setdefault(name, value)
-    template = spec["template"]
+    template = spec.setdefault("template", {})
     default_pod_spec(template.setdefault("spec", {}))
 
 
@@ -56,9 +62,9 @@ def _check(job: Json, old: Json | None) -> list[Cause]:
         if spec.get(name, 0) < 0
     ]
     pod = spec["template"]["spec"]
+    causes += check_pod_spec(pod, "spec.template.spec")
     if pod["restartPolicy"] == "Always":  # also what an absent one defaults to
         causes.append(required("spec.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"'))
-    causes += check_pod_spec(pod, "spec.template.spec")
     if old is not None:
         causes += [
             invalid_value(f"spec.{name}", spec.get(name), "field is immutable")

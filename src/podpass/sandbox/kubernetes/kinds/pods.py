@@ -23,7 +23,7 @@ _POD_DEFAULTS: Final[Json] = {
     "schedulerName": "default-scheduler",
 }
 # What admission adds to a pod, and to no template: Priority and DefaultTolerationSeconds.
-_ADMITTED: Final[Json] = {"enableServiceLinks": True, "preemptionPolicy": "PreemptLowerPriority", "priority": 0}
+_ADMITTED: Final[Json] = {"preemptionPolicy": "PreemptLowerPriority", "priority": 0}
 _CONTAINER_DEFAULTS: Final[Json] = {
     "terminationMessagePath": "/dev/termination-log",
     "terminationMessagePolicy": "File",
@@ -117,6 +117,12 @@ def _check_tokens(spec: Json, path: str) -> list[Cause]:
                 sentence = f"Invalid value: {token['expirationSeconds']}: may not specify a duration less than 10 minutes"
                 causes.append(Cause(field, sentence))
     return causes
+
+
+def _default(pod: Json) -> None:
+    spec = pod.setdefault("spec", {})
+    spec.setdefault("enableServiceLinks", True)
+    default_pod_spec(spec)
 
 
 def _start(pod: Json) -> None:
@@ -231,7 +237,7 @@ POD = Kind(
     versioned=True,
     lasting=False,
     start=_start,
-    default=lambda pod: default_pod_spec(pod["spec"]),
+    default=_default,
     check=_check,
     admit=_admit,
 )
