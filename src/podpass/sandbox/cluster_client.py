@@ -76,6 +76,14 @@ class ClusterClient:
         """Read an object, or a list of them."""
         return await self._send("GET", path, query)
 
+    async def text(self, path: str, **query: str) -> str:
+        """Read what is not JSON, such as a pod's log."""
+        async with _wrapped("GET", path):
+            answer = await self._http.get(path, params=query)
+        if answer.is_error:
+            _read("GET", path, answer.status_code, answer.content)
+        return answer.text
+
     async def post(self, path: str, body: Object) -> Object:
         """Create an object, or call a subresource."""
         return await self._send("POST", path, {}, body)

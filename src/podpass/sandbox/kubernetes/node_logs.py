@@ -53,12 +53,14 @@ async def _chunks(answer: httpx2.Response) -> AsyncIterator[bytes]:
 
 
 def _container(pod: Json, asked: str) -> str:
-    name, names = pod["metadata"]["name"], [container["name"] for container in containers_of(pod["spec"])]
-    if asked and asked not in names:
+    name = pod["metadata"]["name"]
+    if asked and asked not in {container["name"] for container in containers_of(pod["spec"])}:
         raise StatusError(400, f"container {asked} is not valid for pod {name}")
-    if not asked and len(names) > 1:
-        raise StatusError(400, f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]")
-    return asked or str(names[0])
+    main, init = ([container["name"] for container in pod["spec"].get(kind) or ()] for kind in ("containers", "initContainers"))
+    if not asked and len(main) > 1:
+        further = f" or one of the init containers: [{' '.join(init)}]" if init else ""
+        raise StatusError(400, f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]{further}")
+    return asked or str(main[0])
 
 
 def _address(objects: Objects, node_name: str) -> str:

@@ -123,7 +123,7 @@ class Process:
         return await asyncio.shield(self._ended)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process group; nothing happens when it has ended."""
+        """Send a signal to the container's first process, SIGKILL to all of them; nothing happens when it has ended."""
         if not self._writer.is_closing():
             self._writer.write(f"{int(number)}\n".encode())
 

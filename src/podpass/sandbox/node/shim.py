@@ -2,7 +2,7 @@
 """The process between the node agent and a container's: it builds what the container sees, starts it, and never outlives the agent.
 
 Run as a file by `python -I -S`, so it imports the standard library only and little of it. Its standard input is a socket to the agent. It
-reads one JSON line, the order, then lines that each hold a signal number for the container's process group; it writes one JSON line for
+reads one JSON line, the order, then lines that each hold a signal number for the container; it writes one JSON line for
 each of `started`, `error` and `ended`. End of file on the socket means that the agent is gone: everything is killed.
 
 With `root` in the order, the container gets a mount namespace and a root of its own, built from `steps` (see `mounts.py`).
@@ -125,10 +125,10 @@ def start(order: dict) -> int:  # type: ignore[type-arg]  # as json.loads gave i
     )
 
 
-def kill_group(process: int, number: int) -> None:
-    """Send a signal to the container's process group."""
+def send(process: int, number: int) -> None:
+    """Send a signal as a container runtime does: to the first process, which may see to the others; the last one goes to all."""
     try:
-        os.killpg(process, number)
+        (os.killpg if number == signal.SIGKILL else os.kill)(process, number)
     except ProcessLookupError:
         return
 
@@ -158,7 +158,7 @@ def watch(process: int) -> int:
             return 128 - code if code < 0 else code
         orders = os.read(0, 4096)
         for number in orders.split() if orders else [signal.SIGKILL]:
-            kill_group(process, int(number))
+            send(process, int(number))
 
 
 def main() -> None:
@@ -179,7 +179,7 @@ def main() -> None:
         return
     tell(started=process)
     code = watch(process)
-    kill_group(process, signal.SIGKILL)
+    send(process, signal.SIGKILL)
     end_descendants()
     tell(ended=code)
 
