@@ -17,7 +17,8 @@ def main() -> int:
         for bucket in storage.Client().list_buckets():
             print(bucket.name, flush=True)
     except (GoogleAuthError, GoogleAPIError) as error:
-        print(f"{type(error).__name__}: {error.args[0]}", flush=True)
+        # google-auth keeps Google's own answer in the second argument.
+        print(f"{type(error).__name__}: {' '.join(' '.join(map(str, error.args)).split())}", flush=True)
         return 1
     return 0
 

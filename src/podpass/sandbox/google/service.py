@@ -247,7 +247,7 @@ def google_denial(call: Call, permission: str, resource: Resource) -> Fault:
         "PERMISSION_DENIED",
         f"Permission '{permission}' denied on resource (or it may not exist).",
         reason="IAM_PERMISSION_DENIED",
-        domain=call.method.service.name,
+        domain="iam.googleapis.com",  # whichever API refuses [M]
         metadata={"permission": permission, "resource": resource.path},
     )
 
