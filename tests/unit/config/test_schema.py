@@ -74,3 +74,13 @@ def test_every_key_is_described() -> None:
         return found
 
     assert undescribed(SCHEMA, "") == []
+
+
+def test_every_key_stands_in_the_reference(request: pytest.FixtureRequest) -> None:
+    text = (request.config.rootpath / "docs/reference/federation-file.md").read_text()
+
+    def keys(node: dict[str, Any]) -> set[str]:
+        nested = {**node.get("properties", {}), **node.get("items", {}).get("properties", {})}
+        return set(nested).union(*(keys(value) for value in nested.values())) if nested else set()
+
+    assert {key for key in keys(SCHEMA) if f"`{key}`" not in text and f".{key}`" not in text and f"{key}:" not in text} == set()
