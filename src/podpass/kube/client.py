@@ -134,7 +134,8 @@ class KubeClient:
             request.verb,
             request.path,
             params=request.query or None,
-            headers={"accept": "application/json"},
+            # Not JSON alone: /openid/v1/jwks is to be had as application/jwk-set+json only, and else answered with 406.
+            headers={"accept": "application/json, */*;q=0.8"},
             json=request.body,
             extensions={"sni_hostname": name} if name else None,
         )
