@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from podpass.config.federation import Federation
 from podpass.federate import desired, diff, observed, permissions, safety
+from podpass.federate.facts import Facts
 from podpass.federate.observed import Reader
 from podpass.federate.plan import Plan, Subject
 from podpass.federate.receipt import Receipt
@@ -46,6 +47,7 @@ class Prepared:
         receipt: What podpass made so far; empty at first.
         observed: Things as they were, by address.
         policies: IAM policies as they were, by target.
+        facts: What the sides said about themselves; None where nobody asked.
     """
 
     plan: Plan
@@ -53,6 +55,7 @@ class Prepared:
     receipt: Receipt
     observed: Mapping[str, Observed] = field(default_factory=dict)
     policies: Mapping[str, Policy] = field(default_factory=dict)
+    facts: Facts | None = None
 
 
 def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -> Prepared:
@@ -77,7 +80,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         if changes:
             safety.stop((*findings.obstacles, *permissions.lacking(changes, facts.project, findings.missing)))
         plan = Plan(_subject(federation, findings), wanted, changes, tuple(safety.cautions(situation)))
-        return Prepared(plan, Sides(google, cluster, store), receipt, seen, reader.known_policies())
+        return Prepared(plan, Sides(google, cluster, store), receipt, seen, reader.known_policies(), facts)
 
 
 def _subject(federation: Federation, findings: Findings) -> Subject:

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podpass doctor`: walk the chain with a real token and name the broken link."""
+
+import textwrap
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from podpass.cli.failure import FAILED
+from podpass.cli.session import file_option, opened
+from podpass.errors import ConfigError
+
+if TYPE_CHECKING:
+    from podpass.config.federation import Federation, Workload
+    from podpass.federate.doctor import Link
+
+_SIGNS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "untried": ("-", "yellow")}
+_WIDTH = 80
+_INDENT = 16
+
+
+@click.command()
+@file_option
+@click.option("--workload", "only", metavar="NS/NAME", help="Examine this workload only.")
+@click.pass_context
+def command(context: click.Context, *, file: Path, only: str | None) -> None:
+    """Walk the chain with a real token for each workload; name the first broken link and its cure.
+
+    Asks for tokens and exchanges them, as the workloads do. Changes nothing.
+    """
+    from podpass.federate import doctor
+    from podpass.federate.planning import prepare
+    from podpass.google.rest import new_http
+
+    with opened(file) as session, new_http() as http:
+        workloads = _chosen(session.federation, only)
+        prepared = prepare(session.federation, session.google, session.cluster)
+        if prepared.facts is None:  # pragma: no cover - prepare always asks
+            raise AssertionError
+        patient = doctor.Patient(session.federation, prepared.facts, prepared, http)
+        is_sound = _show(session.federation.name, doctor.of_the_cluster(patient))
+        if is_sound:
+            moment = datetime.now(UTC)
+            walks = [_show(str(one.service_account), doctor.of_workload(patient, session.cluster, one, moment)) for one in workloads]
+            is_sound = all(walks)
+    if not is_sound:
+        context.exit(FAILED)
+
+
+def _chosen(federation: "Federation", only: str | None) -> "tuple[Workload, ...]":
+    if only is None:
+        return federation.workloads
+    found = tuple(one for one in federation.workloads if str(one.service_account) == only)
+    if not found:
+        known = ", ".join(str(one.service_account) for one in federation.workloads)
+        raise ConfigError(f"{only!r} is no workload of this federation.", f"It has {known or 'none'}.", code="config.workload")
+    return found
+
+
+def _show(title: str, links: "Iterable[Link]") -> bool:
+    """Print a walk; return whether no link was broken."""
+    click.secho(title, bold=True)
+    is_sound = True
+    for link in links:
+        sign, colour = _SIGNS[link.state]
+        click.secho(f"  {sign} ", fg=colour, nl=False)
+        click.echo(_wrapped(f"{link.name:<11} {link.detail}"))
+        if link.state == "failed":
+            is_sound = False
+            click.secho(f"{'Next: ':>{_INDENT}}", bold=True, nl=False)
+            click.echo(_wrapped(link.cure))
+    click.echo()
+    return is_sound
+
+
+def _wrapped(text: str) -> str:
+    indent = " " * _INDENT
+    return textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)[4:]
