@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plan as a shell script of gcloud and kubectl commands, for places where podpass may not run. Pure.
+
+The script does what the plan does, in its order. It keeps no receipt: what it made is podpass's own only after `podpass apply --adopt`,
+and then it is kept in line and never deleted.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from podpass.federate.change import Action, Change
+from podpass.federate.plan import Plan
+from podpass.federate.resource import JSON, Kind, Resource
+
+_HEAD: Final = """#!/bin/sh
+# {what}
+# Written by podpass; it holds no secret.
+set -eu
+"""
+_FILE_END: Final = "PODPASS"
+
+
+def script(plan: Plan) -> str:
+    """Return the plan as a script; one that changes nothing says so."""
+    what = f"Federation {plan.subject.federation} in project {plan.subject.project}: {len(plan.changes)} changes."
+    resources = {resource.address: resource for resource in plan.desired}
+    lines = [_HEAD.format(what=what)]
+    for change in plan.changes:
+        lines.append(f"# {change.action.value} {change.address}")
+        lines += _OF_KIND[change.kind](change, resources.get(change.address), plan)
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _run(*words: str, stdin: str | None = None) -> str:
+    command = shlex.join(words)
+    return command if stdin is None else f"{command} <<'{_FILE_END}'\n{stdin}\n{_FILE_END}"
+
+
+def _api(change: Change, _: Resource | None, plan: Plan) -> Iterator[str]:
+    yield _run("gcloud", "services", "enable", str(change.identity["service"]), f"--project={plan.subject.project}")
+
+
+def _pool(change: Change, resource: Resource | None, plan: Plan) -> Iterator[str]:
+    words = ("gcloud", "iam", "workload-identity-pools")
+    where = ("--location=global", f"--project={plan.subject.project}")
+    identity = str(change.identity["pool"])
+    if change.action is Action.DELETE:
+        yield _run(*words, "delete", identity, *where, "--quiet")
+        return
+    if change.action is Action.UNDELETE:
+        yield _run(*words, "undelete", identity, *where)
+    body = resource.body if resource else {}
+    # No mark: podpass did not make what this script makes.
+    flags = [f"--display-name={body['displayName']}"] if "displayName" in body else []
+    yield _run(*words, "create" if change.action is Action.CREATE else "update", identity, *where, *flags)
+
+
+def _provider(change: Change, resource: Resource | None, plan: Plan) -> Iterator[str]:
+    words = ("gcloud", "iam", "workload-identity-pools", "providers")
+    identity = str(change.identity["provider"])
+    where = (f"--workload-identity-pool={change.identity['pool']}", "--location=global", f"--project={plan.subject.project}")
+    if change.action is Action.DELETE:
+        yield _run(*words, "delete", identity, *where, "--quiet")
+        return
+    if change.action is Action.UNDELETE:
+        yield _run(*words, "undelete", identity, *where)
+    body: Mapping[str, JSON] = resource.body if resource else {}
+    # gcloud takes a list of pairs; the first characters choose the separator, since expressions hold commas.
+    mapping = "^;^" + ";".join(f"{name}={expression}" for name, expression in body.get("attributeMapping", {}).items())
+    flags = [
+        f"--issuer-uri={body['oidc.issuerUri']}",
+        f"--attribute-mapping={mapping}",
+        f"--attribute-condition={body['attributeCondition']}",
+    ]
+    keys = body.get("oidc.jwksJson")
+    verb = "create-oidc" if change.action is Action.CREATE else "update-oidc"
+    if keys:
+        yield _run("cat", stdin=str(keys)).replace("cat ", 'keys=$(mktemp)\ncat > "$keys" ', 1)
+        yield _run(*words, verb, identity, *where, *flags) + ' --jwk-json-path="$keys"'
+        yield 'rm "$keys"'
+    else:
+        yield _run(*words, verb, identity, *where, *flags)
+
+
+def _account(change: Change, _: Resource | None, plan: Plan) -> Iterator[str]:
+    email = str(change.identity["email"])
+    words, where = ("gcloud", "iam", "service-accounts"), f"--project={plan.subject.project}"
+    if change.action is Action.DELETE:
+        yield _run(*words, "delete", email, where, "--quiet")
+    elif change.action is Action.CREATE:
+        yield _run(*words, "create", email.partition("@")[0], where)
+
+
+def _member(change: Change, _: Resource | None, plan: Plan) -> Iterator[str]:
+    if change.action in {Action.DELETE, Action.UPDATE}:
+        yield _binding("remove", change.identity if change.action is Action.DELETE else change.before, plan)
+    if change.action is not Action.DELETE:
+        yield _binding("add", change.identity, plan)
+
+
+def _binding(verb: str, item: Mapping[str, JSON], plan: Plan) -> str:
+    kind, _, name = str(item["target"]).partition("/")
+    words = {
+        "project": ("gcloud", "projects", f"{verb}-iam-policy-binding", name),
+        "account": ("gcloud", "iam", "service-accounts", f"{verb}-iam-policy-binding", name, f"--project={plan.subject.project}"),
+        "bucket": ("gcloud", "storage", "buckets", f"{verb}-iam-policy-binding", f"gs://{name}"),
+    }[kind]
+    condition = item.get("condition")
+    text = "^;^" + ";".join(f"{key}={value}" for key, value in condition.items()) if condition else "None"
+    flag = () if kind == "bucket" and not condition else (f"--condition={text}",)
+    return _run(*words, f"--member={item['member']}", f"--role={item['role']}", *flag)
+
+
+def _bucket(change: Change, resource: Resource | None, plan: Plan) -> Iterator[str]:
+    url = f"gs://{change.identity['bucket']}"
+    if change.action is Action.DELETE:
+        yield _run("gcloud", "storage", "buckets", "delete", url)
+    elif change.action is Action.CREATE and resource:
+        location = resource.at_birth.get("location")
+        flags = ("--uniform-bucket-level-access", *([f"--location={location}"] if location else []))
+        yield _run("gcloud", "storage", "buckets", "create", url, f"--project={plan.subject.project}", *flags)
+
+
+def _object(change: Change, resource: Resource | None, _: Plan) -> Iterator[str]:
+    url = f"gs://{change.identity['bucket']}/{change.identity['object']}"
+    if change.action is Action.DELETE:
+        yield _run("gcloud", "storage", "rm", url)
+    elif resource:
+        body = resource.body
+        flags = (f"--cache-control={body['cacheControl']}", f"--content-type={body['contentType']}")
+        yield _run("printf", "%s", str(body["content"])) + " | " + _run("gcloud", "storage", "cp", "-", url, *flags)
+
+
+def _config_map(change: Change, resource: Resource | None, _: Plan) -> Iterator[str]:
+    identity = change.identity
+    words = ("kubectl", f"--namespace={identity['namespace']}")
+    if change.action is Action.DELETE:
+        yield _run(*words, "delete", "configmap", str(identity["name"]))
+    elif resource:
+        content = _run("printf", "%s", str(resource.body["content"]))
+        made = _run(
+            *words,
+            "create",
+            "configmap",
+            str(identity["name"]),
+            f"--from-file={identity['key']}=/dev/stdin",
+            "--dry-run=client",
+            "-o",
+            "yaml",
+        )
+        yield f"{content} | {made} | {_run(*words, 'apply', '-f', '-')}"
+
+
+_OF_KIND: Final[Mapping[Kind, Callable[[Change, Resource | None, Plan], Iterator[str]]]] = {
+    Kind.API: _api,
+    Kind.POOL: _pool,
+    Kind.PROVIDER: _provider,
+    Kind.ACCOUNT: _account,
+    Kind.BINDING: _member,
+    Kind.GRANT: _member,
+    Kind.BUCKET: _bucket,
+    Kind.OBJECT: _object,
+    Kind.CONFIG_MAP: _config_map,
+}
