@@ -9,7 +9,9 @@ The tree::
       EvaluationError        a CEL expression has no value for the values given to it
       TokenError             a subject token is refused
         MalformedTokenError, WrongTokenTypeError, UnsupportedAlgorithmError, UnknownKeyError, BadSignatureError,
-        WrongIssuerError, WrongAudienceError, TokenExpiredError, TokenNotYetValidError
+        WrongIssuerError, WrongAudienceError, TokenExpiredError, TokenNotYetValidError, TokenRevokedError
+      RequestError           a request that no guard judges, since two readers could understand it differently
+        AmbiguousPathError, SeveralCredentialsError
       KeySetError            a JWKS cannot be used
       CredentialError        a credential cannot be had
         SourceUnavailableError, ExchangeRefusedError, ImpersonationRefusedError
@@ -17,12 +19,17 @@ The tree::
         UnsafePlanError, DriftSincePlanError, PartlyAppliedError
       NeighbourError         network and protocol; retryable
         UnreachableError, UnexpectedAnswerError, RefusedError
+        UnavailableError     not now; says when to ask again
+          KeysUnavailableError, ReviewUnavailableError
 
 An error says what happened, why, and what to do next, one sentence or more each, built where it is raised. Shells decide the rest:
 `cli` the exit code, `serve.problem` the HTTP status. No message ever holds a token, a key or an `Authorization` header.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:  # importing it costs as much as all of our errors
+    from concurrent.futures import Future
 
 
 class PodpassError(Exception):
@@ -127,6 +134,30 @@ class TokenNotYetValidError(TokenError):
     code = "token.not-yet-valid"
 
 
+class TokenRevokedError(TokenError):
+    """The API server that issued the token no longer stands by it: its pod or service account is gone."""
+
+    code = "token.revoked"
+
+
+class RequestError(PodpassError):
+    """A request that two readers could understand differently, so that what is judged might not be what is served."""
+
+    code = "request"
+
+
+class AmbiguousPathError(RequestError):
+    """A path with more than one reading."""
+
+    code = "request.ambiguous-path"
+
+
+class SeveralCredentialsError(RequestError):
+    """More than one credential, of which another reader could choose another one."""
+
+    code = "request.several-credentials"
+
+
 class KeySetError(PodpassError):
     """A JWKS cannot be used: not JSON, too large, or without one usable key."""
 
@@ -205,3 +236,36 @@ class RefusedError(NeighbourError):
 
     code = "neighbour.refused"
     retryable = False
+
+
+class UnavailableError(NeighbourError):
+    """What a judgement needs cannot be had at this moment. Nobody is accused: the answer to a caller is 503, not 401.
+
+    Args:
+        what: As for every error.
+        why: As for every error.
+        next_step: As for every error.
+        retry_after_s: When asking again may help.
+        flight: What is under way to get it, for those who can wait; None where waiting is useless.
+    """
+
+    code = "neighbour.unavailable"
+
+    def __init__(
+        self, what: str, why: str = "", next_step: str = "", *, retry_after_s: float, flight: "Future[object] | None" = None
+    ) -> None:
+        super().__init__(what, why, next_step)
+        self.retry_after_s = retry_after_s
+        self.flight = flight
+
+
+class KeysUnavailableError(UnavailableError):
+    """The keys of an issuer cannot be had, or are too old to be relied on."""
+
+    code = "keys.unavailable"
+
+
+class ReviewUnavailableError(UnavailableError):
+    """The API server cannot be asked whether it stands by a token."""
+
+    code = "review.unavailable"

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from podpass.errors import ConfigError
 
@@ -37,10 +38,11 @@ class Mistake:
         return " ".join(part for part in (place, path, self.message, self.hint, f"[{self.code}]") if part)
 
 
-class FederationFileError(ConfigError):
-    """A federation file is wrong; `mistakes` holds everything that was found, in the order of the file."""
+class FileMistakesError(ConfigError):
+    """A file is wrong; `mistakes` holds everything that was found, in the order of the file."""
 
-    code = "config.federation-file"
+    code = "config.file"
+    next_step_for_all: ClassVar[str] = "Correct what is listed."
 
     def __init__(self, file: Path, mistakes: Iterable[Mistake]) -> None:
         self.file = file
@@ -49,8 +51,15 @@ class FederationFileError(ConfigError):
         super().__init__(
             f"{file} has {count}.",
             "\n".join(mistake.render(file) for mistake in self.mistakes),
-            "Correct what is listed; nothing was changed.",
+            self.next_step_for_all,
         )
+
+
+class FederationFileError(FileMistakesError):
+    """A federation file is wrong."""
+
+    code = "config.federation-file"
+    next_step_for_all = "Correct what is listed; nothing was changed."
 
 
 class Report:

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forms that only a policy has: yes or no, where keys come from, and names of one's own choice."""
+
+from collections.abc import Callable
+from collections.abc import Mapping as Map
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Generic, Literal, TypeVar
+
+from podpass.config import tree
+from podpass.config.mistakes import Report
+from podpass.config.shape import BROKEN, Broken, Field, Form, Record, Schema, Text, one_of
+from podpass.config.texts import present
+from podpass.config.tree import Node
+from podpass.errors import ConfigError
+
+T = TypeVar("T")
+Keys = Literal["discovery", "apiserver"] | Path
+
+# YAML 1.1 has eleven spellings; Kubernetes and people have two.
+_WORDS = {"true": True, "false": False}
+
+
+class Flag(Form[bool]):
+    """True or false."""
+
+    def read(self, node: Node, path: str, report: Report) -> bool | Broken:
+        """Read one of the two words; not `yes`, not text in quotes."""
+        if isinstance(node, tree.Scalar) and node.kind == "bool" and node.text in _WORDS:
+            return _WORDS[node.text]
+        report.add(node.position, path, f"This is {tree.describe(node)}; true or false is wanted.", "", code="config.wrong-type")
+        return BROKEN
+
+    def schema(self) -> Schema:
+        """Return a boolean."""
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Names(Form[Map[str, T]], Generic[T]):
+    """Keys of one's own choice, each judged by `check`, with values of one form; broken ones are left out."""
+
+    check: Callable[[str], object]
+    item: Form[T]
+
+    def read(self, node: Node, path: str, report: Report) -> Map[str, T] | Broken:
+        """Read every entry under `path.KEY`."""
+        if not isinstance(node, tree.Mapping):
+            report.add(node.position, path, f"This is {tree.describe(node)}; a mapping is wanted.", "", code="config.wrong-type")
+            return BROKEN
+        values: dict[str, T] = {}
+        for entry in node.entries:
+            entry_path = f"{path}.{entry.key}"
+            report.positions[entry_path] = entry.value.position
+            try:
+                self.check(entry.key)
+            except ConfigError as error:
+                report.add(entry.position, entry_path, f"{error.what} {error.why}".strip(), error.next_step, code=error.full_code)
+            value = self.item.read(entry.value, entry_path, report)
+            if not isinstance(value, Broken):
+                values[entry.key] = value
+        return MappingProxyType(values)
+
+    def schema(self) -> Schema:
+        """Return an object with free keys."""
+        return {"type": "object", "additionalProperties": self.item.schema()}
+
+
+class KeysForm(Form[Keys]):
+    """`discovery`, `apiserver`, or `{file: PATH}`."""
+
+    _word = one_of("discovery", "apiserver")
+    _file = Record(lambda *, file: Path(file), (Field("file", Text(present), "Path of a JWKS, relative to this file.", required=True),))
+
+    def read(self, node: Node, path: str, report: Report) -> Keys | Broken:
+        """Read a word or a mapping."""
+        if isinstance(node, tree.Mapping):
+            return self._file.read(node, path, report)
+        word = self._word.read(node, path, report)
+        return "apiserver" if word == "apiserver" else "discovery" if word == "discovery" else BROKEN
+
+    def schema(self) -> Schema:
+        """Return one of the two."""
+        return {"oneOf": [self._word.schema(), self._file.schema()]}

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a file's bytes to an `InvokerPolicy`, or to every mistake in it. The bytes are read by others: nothing here touches a disk."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from podpass.config import tree
+from podpass.config.mistakes import FileMistakesError, Report
+from podpass.config.shape import Broken
+from podpass.policy.crossings import check_spec
+from podpass.policy.fields import API_VERSION, DOCUMENT, KIND, DocumentDraft, IssuerDraft, RuleDraft, SpecDraft
+from podpass.policy.invoker_policy import GOOGLE, InvokerPolicy, Mode, TrustedIssuer
+from podpass.policy.members import GroupMember, Member
+from podpass.policy.rules import Rule
+
+
+class PolicyFileError(FileMistakesError):
+    """A policy file is wrong; a policy with a mistake admits nobody."""
+
+    code = "config.policy-file"
+    next_step_for_all = "Correct what is listed; until then this file admits nobody."
+
+
+def parse(raw: bytes, path: Path) -> InvokerPolicy:
+    """Read a policy file's bytes; `path` is what messages call it, and what paths inside it are relative to.
+
+    Raises:
+        PolicyFileError: Anything in it is wrong; holds every mistake.
+    """
+    report = Report(dict(reversed(list(DOCUMENT.homes()))))
+    documents = tree.read_documents(raw, report)
+    if not documents and not report.mistakes:
+        report.add((1, 1), "", "This file is empty.", "Write an InvokerPolicy; without one every request is denied.", code="config.empty")
+    for extra in documents[1:]:
+        report.add(extra.position, "", "A file holds one policy; this is another document.", "Move it out.", code="config.documents")
+    draft = _document(documents[0], report) if documents else None
+    if report.mistakes or draft is None or draft.metadata is None or draft.spec is None:
+        raise PolicyFileError(path, report.mistakes)
+    return _policy(draft.metadata, draft.spec, path.absolute().parent)
+
+
+def _document(document: tree.Node, report: Report) -> DocumentDraft | None:
+    """Read a document; of one that calls itself something else only the head, since the rest has other keys."""
+    if isinstance(document, tree.Mapping) and (wrong := list(_wrong_head(document))):
+        for name, value in wrong:
+            DOCUMENT.field(name).form.read(value, name, report)
+        return None
+    draft = DOCUMENT.read(document, "", report)
+    if isinstance(draft, Broken):
+        return None
+    if draft.spec:
+        check_spec(draft.spec, report)
+    return draft
+
+
+def _wrong_head(document: tree.Mapping) -> Iterator[tuple[str, tree.Node]]:
+    wanted = {"apiVersion": API_VERSION, "kind": KIND}
+    for entry in document.entries:
+        if entry.key in wanted and not (isinstance(entry.value, tree.Scalar) and entry.value.text == wanted[entry.key]):
+            yield entry.key, entry.value
+
+
+def _policy(name: str, spec: SpecDraft, folder: Path) -> InvokerPolicy:
+    return InvokerPolicy(
+        name=name,
+        audiences=spec.audiences,
+        issuers=tuple(_issuer(each, draft, folder) for each, draft in spec.issuers.items()),
+        rules=tuple(_rule(draft, spec) for draft in spec.rules),
+        mode=Mode(spec.mode),
+        leeway=timedelta(seconds=spec.leeway),
+        several_audiences=spec.several_audiences,
+        serverless_authorization=spec.serverless_authorization,
+    )
+
+
+def _issuer(name: str, draft: IssuerDraft, folder: Path) -> TrustedIssuer:
+    assert draft.kind is not None
+    return TrustedIssuer(
+        name=name,
+        kind=draft.kind,
+        issuer=draft.url or GOOGLE,
+        keys=folder / draft.keys.expanduser() if isinstance(draft.keys, Path) else draft.keys,
+        api_audiences=frozenset(audience.value for audience in draft.api_audiences),
+    )
+
+
+def _rule(draft: RuleDraft, spec: SpecDraft) -> Rule:
+    return Rule(
+        name=draft.name or draft.path.removeprefix("spec."),
+        paths=draft.paths,
+        members=tuple(dict.fromkeys(_resolved(draft, spec))),
+        methods=None if draft.methods is None else frozenset(draft.methods),
+        condition=draft.condition,
+        token_review=draft.token_review,
+    )
+
+
+def _resolved(draft: RuleDraft, spec: SpecDraft) -> Iterator[Member]:
+    for member in draft.members:
+        if not isinstance(member, GroupMember):
+            yield member
+            continue
+        yield from (each for each in spec.groups[member.group] if not isinstance(each, GroupMember))
