@@ -48,3 +48,14 @@ def start_sandbox() -> Iterator[StartSandbox]:
 def inside(google_side: HostedSandbox) -> dict[str, str]:
     """The environment of a process that is logged in to Google's side."""
     return {**os.environ, **google_side.environment()}
+
+
+@pytest.fixture(scope="module")
+def logged_in() -> Iterator[HostedSandbox]:
+    """Google's side where every change holds at once; this very process is logged in to it, for libraries that run in process."""
+    with ExitStack() as stack:
+        sandbox = _start(stack, with_cluster=False, propagation=timedelta(0), account_visibility=timedelta(0))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in sandbox.environment().items():
+            patch.setenv(name, value)
+        yield sandbox

@@ -64,6 +64,7 @@ class Issuer:
     @property
     def keys(self) -> str:
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
+        del public["key_ops"]  # which Google's providers do not take
         return json.dumps({"keys": [{**public, "kid": "one", "use": "sig", "alg": "RS256"}]})
 
     @property

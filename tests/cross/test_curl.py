@@ -16,14 +16,14 @@ KEYS = "https://storage.googleapis.com/oidc/keys.json"
 
 
 @pytest.fixture(scope="module")
-def curl(google: HostedSandbox, tmp_path_factory: pytest.TempPathFactory) -> Outside:
-    with Client(project=google.settings.project_id) as client:
+def curl(logged_in: HostedSandbox, tmp_path_factory: pytest.TempPathFactory) -> Outside:
+    with Client(project=logged_in.settings.project_id) as client:
         bucket = client.create_bucket("oidc")
         blob = bucket.blob("keys.json")
         blob.cache_control = "public, max-age=0"
         blob.upload_from_string(b'{"keys": []}', content_type="application/json", predefined_acl="publicRead")
         bucket.blob("private").upload_from_string(b"")
-    return Outside(google, tmp_path_factory.mktemp("curl"))
+    return Outside(logged_in, tmp_path_factory.mktemp("curl"))
 
 
 def told(curl: Outside, url: str, *options: str) -> str:

@@ -16,8 +16,8 @@ READER = "roles/storage.legacyObjectReader"
 
 
 @pytest.fixture(scope="module")
-def client(google: HostedSandbox) -> Iterator[Client]:
-    with Client(project=google.settings.project_id) as client:
+def client(logged_in: HostedSandbox) -> Iterator[Client]:
+    with Client(project=logged_in.settings.project_id) as client:
         yield client
 
 
@@ -121,9 +121,9 @@ def test_public_access_prevention_wins(bucket: Bucket) -> None:
         bucket.blob("public").upload_from_string(b"{}", predefined_acl="publicRead")
 
 
-def test_a_caller_without_a_role_is_named(google: HostedSandbox, client: Client) -> None:
-    token = google.universe.identities.user_token("stranger@example.com", [])
+def test_a_caller_without_a_role_is_named(logged_in: HostedSandbox, client: Client) -> None:
+    token = logged_in.universe.identities.user_token("stranger@example.com", [])
     credentials = type(client._credentials)(token)
     denied = r"stranger@example\.com does not have storage\.buckets\.list access to the Google Cloud project"
-    with Client(project=google.settings.project_id, credentials=credentials) as stranger, pytest.raises(Forbidden, match=denied):
+    with Client(project=logged_in.settings.project_id, credentials=credentials) as stranger, pytest.raises(Forbidden, match=denied):
         list(stranger.list_buckets())
