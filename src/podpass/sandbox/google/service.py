@@ -240,7 +240,7 @@ def methods_of(module: str) -> tuple[Method, ...]:
     return tuple(each for value in values for each in value if isinstance(each, Method))
 
 
-def google_denial(call: Call, permission: str, resource: Resource) -> Fault:
+def google_denial(call: Call, permission: str, resource: Resource) -> Fault:  # noqa: ARG001 - other services word it by the caller
     """Refuse a permission as nearly all Google APIs do; whether the resource exists is not revealed."""
     return Fault(
         403,
