@@ -111,19 +111,14 @@ def from_dict(content: Mapping[str, Any], *, context: str | None = None, source:
 def _files(path: Path | None, environment: Mapping[str, str]) -> list[Path]:
     if path is not None:
         if not path.is_file():
-            raise ConfigError(
-                f"The kubeconfig {path} does not exist.", "", "Correct spec.cluster.kubeconfig.", code="config.kubeconfig-none"
-            )
+            raise _missing(str(path), "spec.cluster.kubeconfig")
         return [path]
     listed = [Path(part).expanduser() for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
     if listed:
         # As kubectl: files of the list that do not exist are passed over, but not all of them.
         if there := [file for file in listed if file.is_file()]:
             return there
-        names = ", ".join(str(file) for file in listed)
-        raise ConfigError(
-            f"The kubeconfig {names} does not exist.", "KUBECONFIG names it.", "Correct KUBECONFIG.", code="config.kubeconfig-none"
-        )
+        raise _missing(", ".join(str(file) for file in listed), "KUBECONFIG")
     home = Path(environment["HOME"]) / ".kube/config" if environment.get("HOME") else _DEFAULT.expanduser()
     return [home] if home.is_file() else []
 

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 - the lines of the table are what the reader sees, whole
+"""What the cluster refuses, and what is said; what is repeated; and that no credential is seen."""
+
+import logging
+
+import httpx2
+import pytest
+
+from podpass.errors import UnexpectedAnswerError, UnreachableError
+from podpass.kube.client import Request
+from podpass.kube.fault import FaultKind, KubeRefusedError
+from unit.kube.api_server import TOKEN, cluster, kubeconfig, status
+
+GET = Request("GET", "/api/v1/namespaces/default/configmaps/x", "read the config map default/x")
+POST = Request("POST", "/api/v1/namespaces", "create the namespace x", body={"kind": "Namespace"})
+
+REFUSALS = {
+    "401": (
+        status(401, "Unauthorized", "Unauthorized"),
+        FaultKind.UNAUTHENTICATED,
+        (
+            "(401 Unauthorized). Unauthorized. The credentials of context 'admin@demo' are expired or of another cluster: log in again, or fetch "
+            "the kubeconfig anew."
+        ),
+    ),
+    "403": (
+        status(
+            403,
+            "Forbidden",
+            'configmaps "x" is forbidden: User "bob" cannot get resource "configmaps" in API group "" in the namespace "d"',
+        ),
+        FaultKind.FORBIDDEN,
+        (
+            '(403 Forbidden). configmaps "x" is forbidden: User "bob" cannot get resource "configmaps" in API group "" in the namespace "d". Ask '
+            "the cluster's administrator for a role that allows it, or name another context in spec.cluster.context."
+        ),
+    ),
+    "404": (status(404, "NotFound", 'configmaps "x" not found'), FaultKind.NOT_FOUND, '(404 NotFound). configmaps "x" not found.'),
+    "409 taken": (
+        status(409, "AlreadyExists", 'configmaps "x" already exists'),
+        FaultKind.ALREADY_EXISTS,
+        '(409 AlreadyExists). configmaps "x" already exists.',
+    ),
+    "409 changed": (
+        status(409, "Conflict", "the object has been modified"),
+        FaultKind.CONFLICT,
+        "(409 Conflict). the object has been modified. Somebody else changed it at the same time: run the command again.",
+    ),
+    "422": (status(422, "Invalid", "is invalid"), FaultKind.INVALID, "(422 Invalid). is invalid."),
+    "501": (status(501, "", "not here"), FaultKind.OTHER, "(501). not here."),
+    "no Status": (httpx2.Response(403, content=b"<html>"), FaultKind.FORBIDDEN, None),
+}
+
+
+@pytest.mark.parametrize(("response", "kind", "expected"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_is_understood_and_explained(response: httpx2.Response, kind: FaultKind, expected: str | None) -> None:
+    there = cluster(response)
+    with pytest.raises(KubeRefusedError) as caught:
+        there.client().call(POST)
+    assert caught.value.kind is kind
+    assert len(there.asked) == 1
+    if expected:
+        assert str(caught.value) == f"The cluster (context 'admin@demo') refused to create the namespace x {expected}"
+
+
+def test_a_path_of_the_server_is_kept() -> None:
+    there = cluster({"a": 1})
+    assert there.client(kubeconfig(server="https://demo.example/k8s/clusters/c-1")).call(GET) == {"a": 1}
+    assert there.lines == ["GET /k8s/clusters/c-1/api/v1/namespaces/default/configmaps/x"]
+    assert there.asked[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("first", [httpx2.ReadError("reset"), status(503, "", "no leader"), status(429, "TooManyRequests", "slow down")])
+def test_readings_are_repeated_for_two_seconds(first: httpx2.Response | Exception) -> None:
+    there = cluster(first, {})
+    assert there.client().call(GET) == {}
+    assert there.slept == [0.2]
+    dead = cluster(first)
+    with pytest.raises((UnreachableError, KubeRefusedError)):
+        dead.client().call(GET)
+    assert sum(dead.slept) == 2.0
+
+
+def test_writings_are_not_repeated() -> None:
+    there = cluster(httpx2.ReadError("reset"))
+    with pytest.raises(UnreachableError):
+        there.client().call(POST)
+    assert len(there.asked) == 1
+
+
+def test_what_is_not_there_is_none() -> None:
+    assert cluster(REFUSALS["404"][0]).client().find(GET) is None
+    with pytest.raises(KubeRefusedError):
+        cluster(REFUSALS["403"][0]).client().find(GET)
+
+
+def test_a_dead_cluster_is_named_with_its_context() -> None:
+    with pytest.raises(UnreachableError) as caught:
+        cluster(httpx2.ConnectError("[Errno 111] Connection refused")).client().call(GET)
+    assert str(caught.value) == (
+        "The cluster https://demo.example:6443 (context 'admin@demo') gave no answer when asked to read the config map default/x. "
+        "[Errno 111] Connection refused. Check that it runs and that this machine reaches it: `kubectl cluster-info`."
+    )
+
+
+def test_an_ill_server_is_not_called_unreachable_without_its_words() -> None:
+    with pytest.raises(UnreachableError, match=r"could not create the namespace x \(500\)\. etcdserver: request timed out"):
+        cluster(status(500, "InternalError", "etcdserver: request timed out")).client().call(POST)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    there = cluster(httpx2.Response(302, headers={"location": "https://login.example/"}))
+    with pytest.raises(UnexpectedAnswerError, match="API servers do not redirect"):
+        there.client().call(GET)
+    assert len(there.asked) == 1
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b""])
+def test_an_answer_that_is_no_object_is_told(content: bytes) -> None:
+    with pytest.raises(UnexpectedAnswerError, match=r"is not a JSON object\. .* sent \d+ bytes of something else"):
+        cluster(httpx2.Response(200, content=content)).client().call(GET)
+
+
+def test_a_missing_token_file_is_told_at_once() -> None:
+    there = cluster({})
+    with pytest.raises(UnreachableError, match="Token file /nowhere/token not found"):
+        there.client(kubeconfig({"tokenFile": "/nowhere/token"})).call(GET)
+    assert there.slept == []
+
+
+def test_a_credential_is_in_no_error_log_or_repr(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="podpass")
+    there = cluster({}, status(403, "Forbidden", f"who sends Bearer {TOKEN}?"))
+    client = there.client()
+    client.call(GET)
+    with pytest.raises(KubeRefusedError) as caught:
+        client.call(GET)
+    assert [text for text in (str(caught.value), repr(caught.value), repr(client), caplog.text) if TOKEN in text] == []
+    assert "-> 403" in caplog.text
