@@ -259,3 +259,8 @@ def test_a_message_quotes_what_a_hostile_token_holds_safely_and_briefly() -> Non
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 600
     assert "(5012 characters)" in str(caught.value)
+
+
+def test_a_value_of_up_to_200_characters_is_quoted_whole() -> None:
+    assert claims.quoted("x" * 200) == repr("x" * 200)
+    assert claims.quoted("x" * 201) == repr("x" * 200) + "… (201 characters)"

@@ -130,6 +130,10 @@ def test_a_key_that_cannot_be_used_is_skipped_with_the_reason(entry: object, why
     assert "AQAB" not in str(skipped)
 
 
+def test_the_longest_rsa_key_is_read() -> None:
+    assert key_set(jwk(rsa_signer("kept"), n=b64url(b"\xff" * 1024))).find("kept").algorithm.name == "RS256"
+
+
 def test_a_kid_twice_leaves_the_first_key_in_place() -> None:
     keys = key_set(jwk(ec_signer("a"), kid="same"), jwk(ec_signer("b"), kid="same"))
     assert keys.find("same").public_key == ec_signer("a").key.public_key()
