@@ -298,7 +298,8 @@ def _edit(media_type: str, body: bytes) -> Callable[[Json], Json]:
 def _absent(action: Action) -> StatusError:
     """Answer 501 for what real clusters have, by the tables of lightkube-models, and 404 for what they have not either."""
     try:
-        module = importlib.import_module(f"lightkube.resources.{(action.group or 'core').partition('.')[0]}_v1")
+        group = (action.group or "core").removesuffix(".k8s.io").replace(".", "_")
+        module = importlib.import_module(f"lightkube.resources.{group}_v1")
     except ModuleNotFoundError:
         return no_such_path()
     known = [(info.plural, info.action or "") for row in vars(module).values() if (info := getattr(row, "_api_info", None))]
