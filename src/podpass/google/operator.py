@@ -75,7 +75,7 @@ class HttpRequest(google.auth.transport.Request):
         try:
             response = self._http.request(method, url, content=body, headers=headers, timeout=limit, follow_redirects=False)
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
-            raise google.auth.exceptions.TransportError(error) from error  # type: ignore[no-untyped-call]  # google-auth is not typed
+            raise google.auth.exceptions.TransportError(error) from error
         return HttpResponse(response)
 
 
