@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from podpass.sandbox.cluster import IssuerChange
-from podpass.sandbox.google.message import Answer, Receive, Request, Scope, Send, read_request
+from podpass.sandbox.google.message import Answer, Fault, Receive, Request, Scope, Send, read_request
 from podpass.sandbox.settings import KeyType
 from podpass.sandbox.store import Json
 
@@ -76,6 +76,8 @@ class AdminApp:
             return Answer.json(await route(request.body))
         except msgspec.DecodeError as error:
             return Answer.json({"error": str(error)}, 400)
+        except Fault as fault:
+            return Answer.json({"error": fault.message}, fault.code)
 
     async def _dump(self, _body: bytes) -> Json:
         return await self._sandbox.dump()
@@ -97,6 +99,6 @@ class AdminApp:
         asked = msgspec.json.decode(body or b"{}", type=_Restart)
         cluster = self._sandbox.cluster
         if cluster is None:
-            return {"error": "this sandbox has no cluster of its own"}
+            raise Fault(409, "FAILED_PRECONDITION", "this sandbox has no cluster of its own")
         await cluster.restart(IssuerChange(**msgspec.structs.asdict(asked)))
         return {"issuers": cluster.issuers}

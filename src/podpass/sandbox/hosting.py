@@ -33,6 +33,7 @@ from podpass.sandbox.universe import Universe
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_SETTLING_S = 0.05
 
 
 class Sandbox:
@@ -100,15 +101,18 @@ class Sandbox:
         return dump
 
     async def _staff(self, stack: contextlib.AsyncExitStack, cluster: Cluster, directory: Path) -> None:
-        """Set the node agent to work and, beside the built-in API server, the job controller."""
-        from podpass.sandbox.node import NodeAgent  # noqa: PLC0415 - see the module's docstring
-
-        agent = NodeAgent(cluster.node_kubeconfig(), self._images, self.pod_environment(), directory / "node")
-        await stack.enter_async_context(_working("node agent", agent.run()))
+        """Set the node agent to work and, beside the built-in API server, the job controller; return when the node is ready."""
         if self.settings.control_plane is None:
-            from podpass.sandbox.kubernetes.jobs import JobController  # noqa: PLC0415 - as above
+            from podpass.sandbox.kubernetes.jobs import JobController  # noqa: PLC0415 - see the module's docstring
 
             await stack.enter_async_context(_working("job controller", JobController(cluster.controller_kubeconfig()).run()))
+        from podpass.sandbox.node import NodeAgent  # noqa: PLC0415 - as above
+
+        agent = NodeAgent(cluster.node_kubeconfig(), self._images, self.pod_environment(), directory / "node")
+        await stack.enter_async_context(_working("node agent", agent.run(), agent.ready))
+        # httpcore2 loses a connection that is cancelled during its TLS handshake (it tidies up on Exception only), and parts that have just
+        # begun to watch are opening some.
+        stack.push_async_callback(asyncio.sleep, _SETTLING_S)
 
 
 @contextlib.asynccontextmanager
@@ -152,11 +156,17 @@ async def _administered(sandbox: Sandbox) -> AsyncIterator[dict[str, str]]:
 
 
 @contextlib.asynccontextmanager
-async def _working(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Keep a part at work; one that ends by itself has failed, which is told at once."""
+async def _working(name: str, work: Coroutine[Any, Any, None], ready: asyncio.Event | None = None) -> AsyncIterator[None]:
+    """Keep a part at work, from when it is ready on; one that ends by itself has failed, which is told at once."""
     task = asyncio.get_running_loop().create_task(work, name=name)
-    task.add_done_callback(_tell_failure)
     try:
+        if ready:
+            waiting = asyncio.get_running_loop().create_task(ready.wait())
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if task.done():
+                await task
+        task.add_done_callback(_tell_failure)
         yield
     finally:
         task.cancel()

@@ -47,13 +47,16 @@ class Event:
     record: Record
 
 
-class _Line(msgspec.Struct, omit_defaults=True):
-    """One line of the journal; no value: deleted."""
+_GONE = b"null"
+
+
+class _Line(msgspec.Struct):
+    """One line of the journal; the value null: deleted."""
 
     revision: int
     kind: str
     key: str
-    value: msgspec.Raw | None = None
+    value: msgspec.Raw
 
 
 class Store:
@@ -122,7 +125,7 @@ class Store:
             del self._records[kind][key]
             self.revision += 1
             record = Record(kind, key, self.revision, msgspec.json.decode(known[1]))
-            self._commit(Event("DELETED", record), None)
+            self._commit(Event("DELETED", record), _GONE)
         return record
 
     def since(self, revision: int, kind: str) -> list[Event]:
@@ -178,9 +181,9 @@ class Store:
             raise ConflictError
         return known
 
-    def _commit(self, event: Event, raw: bytes | None) -> None:
+    def _commit(self, event: Event, raw: bytes) -> None:
         if self._journal:
-            line = _Line(event.record.revision, event.record.kind, event.record.key, msgspec.Raw(raw) if raw is not None else None)
+            line = _Line(event.record.revision, event.record.kind, event.record.key, msgspec.Raw(raw))
             self._journal.write(msgspec.json.encode(line) + b"\n")
             self._journal.flush()
         self._events.append(event)
@@ -198,19 +201,21 @@ class Store:
                 for key, (revision, raw) in rows.items():
                     file.write(msgspec.json.encode(_Line(revision, kind, key, msgspec.Raw(raw))) + b"\n")
             # The revision itself must never go back, even when the newest record was deleted.
-            file.write(msgspec.json.encode(_Line(self.revision, "", "")) + b"\n")
+            file.write(msgspec.json.encode(_Line(self.revision, "", "", msgspec.Raw(_GONE))) + b"\n")
         compacted.replace(path)
         return path.open("ab")
 
     def _replay(self, path: Path) -> None:
-        for raw in path.read_bytes().splitlines():
+        lines = path.read_bytes().splitlines()
+        for number, raw in enumerate(lines, 1):
             try:
                 line = msgspec.json.decode(raw, type=_Line)
             except msgspec.DecodeError:
-                return  # the last line of a process that was killed while it wrote
+                if number == len(lines):
+                    return  # of a process that was killed while it wrote
+                raise
             self.revision = max(self.revision, line.revision)
             rows = self._records.setdefault(line.kind, {})
-            if line.value is None:
-                rows.pop(line.key, None)
-            else:
+            rows.pop(line.key, None)
+            if bytes(line.value) != _GONE:
                 rows[line.key] = (line.revision, bytes(line.value))
