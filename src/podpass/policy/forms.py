@@ -29,7 +29,8 @@ class Flag(Form[bool]):
         """Read one of the two words; not `yes`, not text in quotes."""
         if isinstance(node, tree.Scalar) and node.kind == "bool" and node.text in _WORDS:
             return _WORDS[node.text]
-        report.add(node.position, path, f"This is {tree.describe(node)}; true or false is wanted.", "", code="config.wrong-type")
+        hint = "Write one of these two words, without quotes."
+        report.add(node.position, path, f"This is {tree.describe(node)}; true or false is wanted.", hint, code="config.wrong-type")
         return BROKEN
 
     def schema(self) -> Schema:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Patterns of paths: `/orders`, `/orders/*`, `/orders/**`.
 
-`*` stands for one segment, whatever is in it; `**` for any number of segments, none included, and at most once. A slash at the end of a
+`*` stands for one segment, whatever is in it; `**` for any number of segments, none included, and only at the end. A slash at the end of a
 pattern or of a path does not count: `/orders` and `/orders/` are one place to the rules, since many routers serve them alike.
 
-Which of two patterns is the more specific one is decided from the left, segment by segment: a word goes before `*`, `*` before the end,
-and the end before `**`. After a `**` in the same place, the pattern with more segments after it goes first.
+Which of two patterns is the more specific one is decided from the left, segment by segment: a word goes before `*`, and both, like the end,
+go before `**`. So a pattern that lies within another one always goes before it, and no two patterns that match one path are ever equal.
+(With `**` in the middle this would not hold: `/**/a/b` lies within `/*/**`, and neither is the more specific one from the left.)
 """
 
 from dataclasses import dataclass, field
@@ -30,81 +31,61 @@ def segments_of(path: str) -> Segments:
 
 @dataclass(frozen=True, slots=True)
 class PathPattern:
-    """One pattern. Equal patterns match the same paths; the order of patterns is the order of `rank`, the most specific first.
+    """One pattern. The order of patterns is the order of `rank`, the most specific first.
 
     Attributes:
-        before: The segments before `**`, or all of them.
-        after: The segments after `**`; None where there is no `**`.
+        segments: Words and `*`, without the `**` at the end.
+        is_open: Whether there is one.
     """
 
-    before: Segments
-    after: Segments | None = None
+    segments: Segments
+    is_open: bool = False
     rank: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        ranks = [_rank(segment) for segment in self.before]
-        if self.after is None:
-            ranks.append(_END)
-        else:
-            ranks += [_MANY, -len(self.after), *map(_rank, self.after)]
-        object.__setattr__(self, "rank", tuple(ranks))
+        ranks = [_ONE if segment == ANY_SEGMENT else _WORD for segment in self.segments]
+        object.__setattr__(self, "rank", (*ranks, _MANY if self.is_open else _END))
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a pattern.
 
         Raises:
-            ConfigError: It does not begin with a slash; a `*` stands for less than a segment; a second `**`; or it can match no path that
-                a guard lets through.
+            ConfigError: It does not begin with a slash; a `*` stands for less than a segment; a `**` is not at the end; or it can match no
+                path that a guard lets through.
         """
         if not text.startswith("/"):
             raise _refused(text, "It does not begin with '/'.", f"Write /{text}.")
         segments = segments_of(text)
-        for segment in segments:
+        is_open = bool(segments) and segments[-1] == ANY_NUMBER
+        pattern = cls(segments[:-1] if is_open else segments, is_open)
+        for segment in pattern.segments:
             _check(text, segment)
-        if segments.count(ANY_NUMBER) > 1:
-            raise _refused(text, "It has '**' more than once.", "Write two patterns, or one '**'.")
-        if ANY_NUMBER not in segments:
-            return cls(segments)
-        at = segments.index(ANY_NUMBER)
-        before, after = segments[:at], segments[at + 1 :]
-        # `**/*` and `*/**` match the same paths: one spelling for both, so that the same place is not decided by two rules.
-        while after and after[0] == ANY_SEGMENT:
-            before, after = (*before, ANY_SEGMENT), after[1:]
-        return cls(before, after)
+        return pattern
 
     @property
     def is_literal(self) -> bool:
         """Whether it matches one path only."""
-        return self.after is None and ANY_SEGMENT not in self.before
+        return not self.is_open and ANY_SEGMENT not in self.segments
 
     def matches(self, path: Segments) -> bool:
         """Tell whether a path is of this pattern."""
-        if self.after is None:
-            return len(path) == len(self.before) and _agree(self.before, path)
-        if len(path) < len(self.before) + len(self.after):
+        if len(path) < len(self.segments) or (len(path) > len(self.segments) and not self.is_open):
             return False
-        return _agree(self.before, path) and _agree(self.after, path[len(path) - len(self.after) :])
+        return all(wanted in (ANY_SEGMENT, found) for wanted, found in zip(self.segments, path, strict=False))
 
     def __str__(self) -> str:
-        segments = self.before if self.after is None else (*self.before, ANY_NUMBER, *self.after)
-        return "/" + "/".join(segments)
-
-
-def _agree(pattern: Segments, path: Segments) -> bool:
-    return all(wanted in (ANY_SEGMENT, found) for wanted, found in zip(pattern, path, strict=False))
-
-
-def _rank(segment: str) -> int:
-    return _ONE if segment == ANY_SEGMENT else _WORD
+        return "/" + "/".join((*self.segments, ANY_NUMBER) if self.is_open else self.segments)
 
 
 def _check(text: str, segment: str) -> None:
     if not segment or segment in {".", ".."}:
         raise _refused(text, "A guard refuses paths with empty segments, '.' and '..'.", "Write the path as it is served.")
-    if "*" in segment and segment not in {ANY_SEGMENT, ANY_NUMBER}:
+    if segment == ANY_NUMBER:
+        raise _refused(text, "It has '**' before its end.", "Write ** at the end only; for single segments write *.")
+    if "*" in segment and segment != ANY_SEGMENT:
         raise _refused(
-            text, f"In {segment!r} the '*' stands for less than a segment.", "Write * for a whole segment, or ** for any number."
+            text, f"In {segment!r} the '*' stands for less than a segment.", "Write * for a whole segment, or ** at the end for any number."
         )
     if "%" in segment:
         raise _refused(text, "It is percent-encoded.", "Write the path decoded, as text.")

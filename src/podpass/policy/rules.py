@@ -97,7 +97,7 @@ class RuleTable:
     __slots__ = ("_literal", "_patterns")
 
     def __init__(self, places: Mapping[PathPattern, Mapping[str | None, Rule]]) -> None:
-        self._literal = {pattern.before: rules for pattern, rules in places.items() if pattern.is_literal}
+        self._literal = {pattern.segments: rules for pattern, rules in places.items() if pattern.is_literal}
         wide = ((pattern, rules) for pattern, rules in places.items() if not pattern.is_literal)
         self._patterns = sorted(wide, key=lambda place: place[0].rank)
 

@@ -10,6 +10,7 @@ from podpass.policy.invoker_policy import InvokerPolicy, TrustedIssuer
 from podpass.policy.members import AllAuthenticatedUsers
 from podpass.policy.path_pattern import PathPattern
 from podpass.policy.rules import Rule
+from podpass.verify.audience import api_server_of
 
 ISSUER: Final = ("PODPASS_ISSUER", "ID_ISSUER")
 AUDIENCE: Final = ("PODPASS_AUDIENCE", "JWT_AUDIENCE")
@@ -52,6 +53,7 @@ def from_environment(environ: Mapping[str, str]) -> InvokerPolicy:
     """
     issuer, audience = Issuer.parse(_value(environ, ISSUER)), Audience.parse(_value(environ, AUDIENCE))
     _refuse_shared(issuer)
+    _refuse_api_server(issuer, audience)
     in_cluster = issuer.host == _IN_CLUSTER_HOST or issuer.host.startswith(f"{_IN_CLUSTER_HOST}.")
     trusted = TrustedIssuer("cluster", "kubernetes", issuer, "apiserver" if in_cluster else "discovery")
     rule = Rule("short-form", (PathPattern.parse("/**"),), (AllAuthenticatedUsers(),))
@@ -71,6 +73,16 @@ def _value(environ: Mapping[str, str], names: tuple[str, str]) -> str:
     if len(set(found.values())) > 1:
         raise ConfigError(f"{own} and {of_the_article} differ.", "They mean the same.", "Set one of them.", code="config.short-form")
     return next(iter(found.values()))
+
+
+def _refuse_api_server(issuer: Issuer, audience: Audience) -> None:
+    if why := api_server_of(audience.value, issuer=issuer.url):
+        raise ConfigError(
+            f"{audience.value!r} cannot be the audience of a service.",
+            f"It is {why}; a service that accepts it accepts tokens meant for that.",
+            "Give the service an audience of its own, such as its URL.",
+            code="config.audience",
+        )
 
 
 def _refuse_shared(issuer: Issuer) -> None:
