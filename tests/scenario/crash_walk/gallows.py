@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The man in the middle: passes requests on, counts them, and kills the process that sends them at the one that it was told."""
+
+import http.server
+import json
+import os
+import signal
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+import httpx2
+import yaml
+
+from podpass.sandbox.ca import GOOGLE_NAMES, AuthorityCA
+
+Moment = Literal["before", "after"]
+_HOP_BY_HOP = {"connection", "content-length", "content-encoding", "transfer-encoding", "keep-alive", "host"}
+# Questions that are asked by POST.
+_ASKING = ("getIamPolicy", "testIamPermissions", "/token", "selfsubjectaccessreviews")
+
+
+def is_writing(verb: str, path: str) -> bool:
+    """Whether a request may change something."""
+    return verb != "GET" and not path.partition("?")[0].endswith(_ASKING)
+
+
+@dataclass
+class Gallows:
+    """Counts requests, and kills at the N-th.
+
+    Attributes:
+        counts: Which requests count.
+        at: The request to kill at, from 1; 0: none.
+        moment: Before it is sent on, or after it was answered.
+    """
+
+    counts: Callable[[str, str], bool] = lambda _verb, _path: True
+    at: int = 0
+    moment: Moment = "before"
+    seen: int = 0
+    pid: int = 0
+    trail: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _known: threading.Event = field(default_factory=threading.Event)
+
+    def name(self, pid: int) -> None:
+        """Say whom to kill."""
+        self.pid = pid
+        self._known.set()
+
+    def judge(self, verb: str, path: str) -> bool:
+        """Count a request; return whether it is the last one."""
+        if not self.counts(verb, path):
+            return False
+        with self._lock:
+            self.seen += 1
+            self.trail.append(f"{verb} {path}")
+            return self.seen == self.at
+
+    def kill(self) -> None:
+        """Kill the process; the caller answers nothing."""
+        self._known.wait(10)
+        os.kill(self.pid, signal.SIGKILL)
+
+
+class Middle:
+    """Two doors on loopback: a CONNECT proxy for Google's hosts, and an API server; both lead to the sandbox.
+
+    Args:
+        environment: The sandbox's.
+        folder: For files of its own.
+    """
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self._environment = dict(environment)
+        self._folder = folder
+        self._stack = ExitStack()
+        self.gallows = Gallows()
+
+    def __enter__(self) -> Self:
+        authority = AuthorityCA(Path(self._environment["SSL_CERT_FILE"]).parent)
+        context = authority.issue_server_certificate((*GOOGLE_NAMES, "127.0.0.1", "localhost")).server_context(self._folder, "middle")
+        trust = ssl.create_default_context(cafile=str(authority.path))
+        out = self._environment["HTTPS_PROXY"]
+        google = self._stack.enter_context(httpx2.Client(proxy=out, verify=trust, trust_env=False, timeout=30))
+        kube = self._stack.enter_context(httpx2.Client(verify=trust, trust_env=False, timeout=30))
+        kubeconfig = yaml.safe_load(Path(self._environment["KUBECONFIG"]).read_text())
+        cluster = kubeconfig["clusters"][0]["cluster"]
+        proxy = self._serve(_handler(self, google, None, context))
+        api = self._serve(_handler(self, kube, cluster["server"], None), context)
+        cluster["server"] = f"https://127.0.0.1:{api}"
+        path = self._folder / "kubeconfig"
+        path.write_text(json.dumps(kubeconfig))
+        for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"):
+            self._environment[name] = f"http://127.0.0.1:{proxy}"
+        self._environment["KUBECONFIG"] = str(path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The sandbox's environment, with the middle in it."""
+        return self._environment
+
+    def _serve(self, handler: type[http.server.BaseHTTPRequestHandler], context: ssl.SSLContext | None = None) -> int:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # the dead do not hang up politely
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        self._stack.callback(thread.join)
+        self._stack.callback(server.server_close)
+        self._stack.callback(server.shutdown)
+        return int(server.server_address[1])
+
+
+def _handler(
+    middle: Middle, client: httpx2.Client, base: str | None, inner: ssl.SSLContext | None
+) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        origin = base or ""
+        secured: ssl.SSLSocket | None = None
+
+        def do_CONNECT(self) -> None:
+            assert inner is not None
+            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            secured = self.secured = inner.wrap_socket(self.connection, server_side=True)
+            self.rfile, self.wfile = secured.makefile("rb"), secured.makefile("wb", buffering=0)  # type: ignore[assignment]  # as socketserver does
+            self.origin = f"https://{self.path.partition(':')[0]}"
+            self.close_connection = False
+
+        def finish(self) -> None:
+            with suppress(OSError):  # the dead read no answers
+                super().finish()
+            if self.secured:
+                self.secured.close()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def _pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            gallows = middle.gallows
+            is_last = gallows.judge(self.command, self.path)
+            if is_last and gallows.moment == "before":
+                self.close_connection = True
+                gallows.kill()
+                return
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+            answer = client.request(self.command, self.origin + self.path, content=body, headers=headers)
+            if is_last:
+                self.close_connection = True
+                gallows.kill()
+                return
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                if name.lower() not in _HOP_BY_HOP:
+                    self.send_header(name, value)
+            self.send_header("content-length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the names that http.server calls
+
+    return Handler
