@@ -6,8 +6,11 @@ in the form that each of them reads.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
 
 from podpass.sandbox.ca import write_private
 from podpass.sandbox.settings import SandboxSettings
@@ -25,9 +28,23 @@ _QUIET = {
 }
 
 
-def inside(proxy_url: str, authority: Path) -> dict[str, str]:
-    """Return what any process needs so that its requests stay in the sandbox: the proxy and the authority, each in all its spellings."""
-    direct = "127.0.0.1,localhost"
+def hosts_of(kubeconfig: Path | None) -> list[str]:
+    """Name the hosts of the clusters in a kubeconfig: the one place outside that a sandbox beside a real cluster may be left for."""
+    if kubeconfig is None:
+        return []
+    clusters = (yaml.safe_load(kubeconfig.read_text()) or {}).get("clusters") or []
+    return sorted({urlsplit(each["cluster"]["server"]).hostname or "" for each in clusters})
+
+
+def inside(proxy_url: str, authority: Path, outside: Iterable[str] = ()) -> dict[str, str]:
+    """Return what any process needs so that its requests stay in the sandbox: the proxy and the authority, each in all its spellings.
+
+    Args:
+        proxy_url: The proxy.
+        authority: The certificate to trust.
+        outside: Hosts that are reached directly none the less.
+    """
+    direct = ",".join(("127.0.0.1", "localhost", *outside))
     return {
         **{name: proxy_url for base in ("HTTPS_PROXY", "HTTP_PROXY") for name in (base, base.lower())},
         **dict.fromkeys(("NO_PROXY", "no_proxy"), direct),
@@ -77,7 +94,9 @@ def logged_in(
         "BOTO_CONFIG": str(boto),
         "KUBECACHEDIR": str(directory / "kube-cache"),
     }
-    if kubeconfig is not None:
+    if settings.kubeconfig:
+        variables["KUBECONFIG"] = str(settings.kubeconfig.absolute())
+    elif kubeconfig is not None:
         path = directory / "kubeconfig"
         write_private(path, json.dumps(kubeconfig, indent=2).encode())  # JSON is YAML
         variables["KUBECONFIG"] = str(path)

@@ -22,7 +22,7 @@ from podpass.clock import Clock, SystemClock
 from podpass.sandbox.admin import AdminApp
 from podpass.sandbox.ca import GOOGLE_NAMES, AuthorityCA
 from podpass.sandbox.cluster import Cluster
-from podpass.sandbox.environment import inside, logged_in
+from podpass.sandbox.environment import hosts_of, inside, logged_in
 from podpass.sandbox.google.oauth import refresh_token
 from podpass.sandbox.listener import Listener
 from podpass.sandbox.node.images import Image
@@ -71,7 +71,7 @@ class Sandbox:
             stack.callback(self.universe.close)
             authority = AuthorityCA((self.settings.state_dir or directory) / "ca")
             proxy = await stack.enter_async_context(_proxied(self.universe, authority, directory))
-            self._inside = inside(proxy.url, authority.path)
+            self._inside = inside(proxy.url, authority.path, hosts_of(self.settings.kubeconfig))
             if self._with_cluster:
                 self.cluster = await stack.enter_async_context(_clustered(self.settings, authority, self._clock))
                 await self._staff(stack, self.cluster, directory)
@@ -191,13 +191,17 @@ class HostedSandbox:
         self._thread.start()
         try:
             self._started.result()
-        except BaseException:
-            self._thread.join()
+        except BaseException:  # it could not start, or somebody has lost patience meanwhile
+            self._stop()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._started.result().call_soon_threadsafe(self._end.set)
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._started.exception() is None:
+            self._started.result().call_soon_threadsafe(self._end.set)
         self._thread.join()
 
     @property

@@ -114,6 +114,16 @@ def test_a_pod_gets_the_way_out_and_no_credentials(google_side: HostedSandbox) -
         assert name in pod
 
 
+def test_beside_a_real_cluster_only_that_cluster_is_reached(start_sandbox: StartSandbox, tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text("clusters: [{name: a, cluster: {server: 'https://k8s.example:6443'}}]")
+    side = start_sandbox(kubeconfig=path)
+    environment = side.environment()
+    assert environment["KUBECONFIG"] == str(path)
+    assert environment["NO_PROXY"] == environment["no_proxy"] == "127.0.0.1,localhost,k8s.example"
+    assert side.cluster is None
+
+
 def test_files_with_credentials_are_their_owner_s_alone(google_side: HostedSandbox) -> None:
     user = google_side.environment()
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "BOTO_CONFIG"):
