@@ -103,6 +103,8 @@ def delete_bucket(call: Call) -> Answer:
         raise Fault(409, "FAILED_PRECONDITION", "The bucket you tried to delete is not empty.")
     for session in call.universe.store.select(SESSION, f"{record.key}/"):
         call.universe.store.delete(SESSION, session.key)
+        if "blob" in session.value:  # a session that has ended has none
+            call.universe.store.drop_blob(session.value["blob"])
     call.universe.store.delete(BUCKET, record.key, expect=record.revision)
     call.universe.policies.forget(call.on)
     return Answer(204)

@@ -39,14 +39,6 @@ def list_objects(call: Call) -> Json:
     return {"kind": "storage#objects", **found, **token}
 
 
-@method(
-    id="storage.objects.get",
-    verb="GET",
-    path="/storage/v1/b/{bucket}/o/{object=*}",
-    permission="storage.objects.get",
-    on=object_of,
-    scopes=READ,
-)
 def get_object(call: Call) -> Answer | Json:
     """Show an object, or send its bytes with `alt=media`."""
     record = object_record(call)
@@ -54,17 +46,11 @@ def get_object(call: Call) -> Answer | Json:
     return media_answer(call, record) if call.query.get("alt") == "media" else object_json(call, record.value)
 
 
-@method(
-    id="storage.objects.get",
-    verb="GET",
-    path="/download/storage/v1/b/{bucket}/o/{object=*}",
-    permission="storage.objects.get",
-    on=object_of,
-    scopes=READ,
+# At its own address, and at that which Google's clients download from.
+GET_METHODS = tuple(
+    method(id="storage.objects.get", verb="GET", path=path, permission="storage.objects.get", on=object_of, scopes=READ)(get_object)
+    for path in ("/storage/v1/b/{bucket}/o/{object=*}", "/download/storage/v1/b/{bucket}/o/{object=*}")
 )
-def download_object(call: Call) -> Answer | Json:
-    """Do as `get_object` at the address that Google's clients download from."""
-    return get_object.handler(call)
 
 
 @method(

@@ -27,6 +27,8 @@ from podpass.sandbox.google.storage.resources import (
 from podpass.sandbox.google.storage.scopes import WRITE
 from podpass.sandbox.store import Json, Record
 
+_ID = "storage.objects.insert"
+_GUIDE = "Resumable uploads: https://cloud.google.com/storage/docs/performing-resumable-uploads"
 _QUANTUM = 256 * 1024  # a session keeps whole quanta of what is not the end [R]
 _NAME_LIMIT_BYTES = 1024  # naming rules [R]
 _SETTABLE = ("cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType", "customTime", "metadata")
@@ -79,7 +81,8 @@ def upload_target(call: Call) -> Resource:
     return named_object(call, Upload.read(call).metadata["name"])
 
 
-def _insert(call: Call) -> Answer | Json:
+def insert_object(call: Call) -> Answer | Json:
+    """Take an object in, or begin a session."""
     upload = Upload.read(call)
     draft = _draft(call, upload.metadata)
     existing = call.universe.store.get(OBJECT, object_key(draft["bucket"], draft["name"]))
@@ -95,40 +98,6 @@ def _insert(call: Call) -> Answer | Json:
     return Answer(200, b"", {"location": location, "x-guploader-uploadid": upload_id})
 
 
-@method(
-    id="storage.objects.insert",
-    verb="POST",
-    path="/upload/storage/v1/b/{bucket}/o",
-    permission="storage.objects.create",
-    on=upload_target,
-    scopes=WRITE,
-)
-def insert_object(call: Call) -> Answer | Json:
-    """Take an object in, or begin a session."""
-    return _insert(call)
-
-
-@method(
-    id="storage.objects.insert",
-    verb="POST",
-    path="/resumable/upload/storage/v1/b/{bucket}/o",
-    permission="storage.objects.create",
-    on=upload_target,
-    scopes=WRITE,
-)
-def insert_object_resumably(call: Call) -> Answer | Json:
-    """Do as `insert_object` at the address that gcloud begins sessions at."""
-    return _insert(call)
-
-
-@method(
-    id="storage.objects.insert",
-    verb="PUT",
-    path="/upload/storage/v1/b/{bucket}/o",
-    permission=_SESSION_IS_AUTHORITY,
-    on=bucket_of,
-    undocumented="Resumable uploads: https://cloud.google.com/storage/docs/performing-resumable-uploads",
-)
 def continue_upload(call: Call) -> Answer | Json:
     """Take a chunk, or none: answer 308 with what is kept so far, or the object once it is whole."""
     store = call.universe.store
@@ -155,17 +124,16 @@ def continue_upload(call: Call) -> Answer | Json:
     return object_json(call, value) if value else Answer(308, b"", {"range": f"bytes=0-{len(held) - 1}"} if held else {})
 
 
-@method(
-    id="storage.objects.insert",
-    verb="PUT",
-    path="/resumable/upload/storage/v1/b/{bucket}/o",
-    permission=_SESSION_IS_AUTHORITY,
-    on=bucket_of,
-    undocumented="observed of gcloud",
+# gcloud begins sessions at an address of their own.
+_PATHS = ("/upload/storage/v1/b/{bucket}/o", "/resumable/upload/storage/v1/b/{bucket}/o")
+INSERT_METHODS = tuple(
+    method(id=_ID, verb="POST", path=path, permission="storage.objects.create", on=upload_target, scopes=WRITE)(insert_object)
+    for path in _PATHS
 )
-def continue_upload_resumably(call: Call) -> Answer | Json:
-    """Do as `continue_upload` for a session that gcloud has begun."""
-    return continue_upload.handler(call)
+SESSION_METHODS = tuple(
+    method(id=_ID, verb="PUT", path=path, permission=_SESSION_IS_AUTHORITY, on=bucket_of, undocumented=_GUIDE)(continue_upload)
+    for path in _PATHS
+)
 
 
 def _session(call: Call) -> Record:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from podpass.clock import SteppedClock
@@ -15,9 +16,9 @@ OWNER, STRANGER = "operator@example.com", "stranger@example.com"
 class Cloud:
     """A universe and somebody to ask it: without `who`, an anonymous caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         self.clock = SteppedClock(datetime(2026, 1, 2, 3, 4, 5, 678000, UTC))
-        self.universe = Universe(SandboxSettings(other_projects=(("elsewhere", "99"),)), self.clock)
+        self.universe = Universe(SandboxSettings(other_projects=(("elsewhere", "99"),), state_dir=directory), self.clock)
 
     def ask(self, verb: str, target: str, body: object = b"", *, who: str = "", **headers: str) -> Answer:
         """Send one request; an object as the body goes as JSON."""

@@ -198,6 +198,7 @@ def test_only_an_empty_bucket_is_deleted_and_leaves_nothing(cloud: Cloud) -> Non
     assert error(cloud.ask("GET", "/storage/v1/b/demo", who=OWNER)) == (404, "The specified bucket does not exist.", "notFound")
     assert cloud.universe.dump() == before
     assert "storage.upload" not in cloud.universe.store.kinds()
+    assert not cloud.universe.store._blobs
 
 
 @pytest.mark.parametrize("query", ["ifMetagenerationMatch=2", "ifMetagenerationNotMatch=1"])

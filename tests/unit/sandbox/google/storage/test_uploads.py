@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from pathlib import Path
 
 import pytest
 
@@ -168,3 +169,24 @@ def test_a_session_s_condition_holds_at_its_end_too(demo: Cloud) -> None:
 def test_an_unknown_session_is_not_found(demo: Cloud) -> None:
     assert demo.ask("PUT", "/upload/storage/v1/b/demo/o?upload_id=guess", b"x").status == 404
     assert demo.ask("PUT", "/upload/storage/v1/b/demo/o", b"x").status == 404
+
+
+def test_a_bucket_with_an_ended_and_an_open_session_goes_from_a_directory_too(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path)
+    cloud.bucket()
+    Session(cloud).send(b"whole", "bytes 0-4/5")
+    Session(cloud)
+    cloud.own("DELETE", "/storage/v1/b/demo/o/a")
+    cloud.own("DELETE", "/storage/v1/b/demo")
+    assert list((tmp_path / "google/blobs").iterdir()) == []
+    cloud.universe.close()
+
+
+def test_an_object_outlives_the_process_in_a_directory(tmp_path: Path) -> None:
+    first = Cloud(tmp_path)
+    first.bucket()
+    first.put("a", b"kept")
+    first.universe.close()
+    second = Cloud(tmp_path)
+    assert second.ask("GET", "/demo/a", who=OWNER).body == b"kept"
+    second.universe.close()
