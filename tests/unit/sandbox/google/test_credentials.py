@@ -44,7 +44,7 @@ def test_without_the_binding_it_is_refused_and_the_text_is_google_s(world: World
         text = f"Permission 'iam.serviceAccounts.{permission}' denied on resource (or it may not exist)."
         assert refusal(answer) == (403, "PERMISSION_DENIED", text)
         info = json.loads(answer.body)["error"]["details"][0]
-        assert (info["reason"], info["domain"]) == ("IAM_PERMISSION_DENIED", "iamcredentials.googleapis.com")
+        assert (info["reason"], info["domain"]) == ("IAM_PERMISSION_DENIED", "iam.googleapis.com")
 
 
 def test_an_account_that_is_not_there_is_revealed_to_those_only_who_may_act_in_the_project(world: World, token: str) -> None:
