@@ -244,7 +244,7 @@ def _impersonation_refused(response: httpx2.Response, account: GoogleServiceAcco
     }
     return ImpersonationRefusedError(
         f"Google refused a token of the service account {account} ({fault.code} {fault.status}).",
-        fault.message,
+        fault.sentence,
         cures.get(fault.kind, "Run `podpass doctor`; it walks every check of the exchange."),
         code=f"credential.impersonation-refused.{fault.kind}",
     )

@@ -107,6 +107,11 @@ class GoogleFault:
         return _KIND_OF_STATUS.get(self.status, FaultKind.UNAVAILABLE if self.code >= _SERVER_ERROR else FaultKind.OTHER)
 
     @property
+    def sentence(self) -> str:
+        """Google's words, with the full stop that they often lack."""
+        return f"{self.message.rstrip('.')}." if self.message else ""
+
+    @property
     def permission(self) -> str | None:
         """The permission that is missing, if Google says which."""
         found = _PERMISSION.search(self.message)
@@ -206,7 +211,7 @@ class GoogleUnavailableError(UnreachableError):
 
 
 def _explanation(fault: GoogleFault, permission: str | None) -> tuple[str, str]:
-    words = f"{fault.message.rstrip('.')}." if fault.message else ""
+    words = fault.sentence
     match fault.kind:
         case FaultKind.UNAUTHENTICATED:
             return words, "Log in again: `gcloud auth application-default login`."
