@@ -46,9 +46,14 @@ class Dispatcher:
         """The hosts that are served."""
         return frozenset(self._routes)
 
-    def handle(self, request: Request) -> Answer:
-        """Answer one request, whatever it is."""
-        started, call = time.time(), None
+    def handle(self, request: Request, arrived: float | None = None) -> Answer:
+        """Answer one request, whatever it is.
+
+        Args:
+            request: The request.
+            arrived: When it came, seconds since 1970, for the log; None: now.
+        """
+        started, call = time.time() if arrived is None else arrived, None
         try:
             method, params = self._route(request)
             call = Call(self._universe, method, request, params, Query(request.query), ANONYMOUS)
@@ -84,10 +89,10 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request of an ASGI server."""
-        request = await read_request(scope, receive)
+        request, arrived = await read_request(scope, receive), time.time()
         if latency_s := self._universe.latency_s():
             await asyncio.sleep(latency_s)
-        answer = self.handle(request)
+        answer = self.handle(request, arrived)
         await answer.send(send, bodiless=request.verb == "HEAD")
 
 
