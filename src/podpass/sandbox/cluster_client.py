@@ -68,7 +68,7 @@ class ClusterClient:
     async def is_ready(self) -> bool:
         """Ask whether the API server is ready to serve."""
         try:
-            return (await self._http.get("/readyz")).is_success
+            return (await self._http.get("/readyz", timeout=1)).is_success
         except httpx2.HTTPError:
             return False
 

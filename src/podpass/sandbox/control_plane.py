@@ -7,29 +7,27 @@ user can reach.
 """
 
 import asyncio
-import base64
 import contextlib
 import json
-import secrets
+import os
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from cryptography.hazmat.primitives import serialization
 
 from podpass.clock import SystemClock
 from podpass.errors import NeighbourError, PodpassError
 from podpass.sandbox.binaries import Binaries
 from podpass.sandbox.ca import AuthorityCA, write_private
-from podpass.sandbox.cluster import IssuerChange, Kubeconfig
+from podpass.sandbox.cluster import IssuerChange
 from podpass.sandbox.cluster_client import ClusterClient, Object, StatusError
-from podpass.sandbox.kubernetes.token_issuer import DEFAULT_ISSUER, TokenIssuer, make_key
-from podpass.sandbox.node import NODE_NAME
+from podpass.sandbox.kubernetes.token_issuer import make_key
+from podpass.sandbox.node.lease import lock
 from podpass.sandbox.node.logs import ContainerLog
 from podpass.sandbox.node.processes import Order, Process, StartError
+from podpass.sandbox.owned_cluster import NODE_USER, SERVER_NAMES, USERS, OwnedCluster, declared, path_of
 from podpass.sandbox.settings import SandboxSettings
 
 _API_SERVER, _CONTROLLER_MANAGER, _ETCD = "kube-apiserver", "kube-controller-manager", "etcd"
@@ -37,29 +35,15 @@ _CONFLICT = 409
 # Seen on 2 cores: ready after 2.2 s. A loaded machine may need ten times that.
 _READY_S, _POLL_S = 90.0, 0.1
 _GRACE_S = 10.0
-# name: the user's name, and its groups. The node agent is a node that also binds pods, see `_SCHEDULER`.
-_USERS = {
-    "admin": ("kubernetes-admin", "system:masters"),
-    "node": (f"system:node:{NODE_NAME}", "system:nodes"),
-    "controller": ("system:kube-controller-manager", ""),
-}
 _RBAC = "rbac.authorization.k8s.io"
 _SCHEDULER: Object = {
     "apiVersion": f"{_RBAC}/v1",
     "kind": "ClusterRoleBinding",
     "metadata": {"name": "podpass-node-binds-pods"},
     "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "system:kube-scheduler"},
-    "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": _USERS["node"][0]}],
+    "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": NODE_USER}],
 }
-_DUMPED = {
-    "namespaces": "/api/v1/namespaces",
-    "serviceaccounts": "/api/v1/serviceaccounts",
-    "configmaps": "/api/v1/configmaps",
-    "secrets": "/api/v1/secrets",
-    "pods": "/api/v1/pods",
-    "jobs": "/apis/batch/v1/jobs",
-}
-_VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
+_DUMPED = {"namespaces": "Namespace", "serviceaccounts": "ServiceAccount", "configmaps": "ConfigMap", "secrets": "Secret"}
 
 
 class ControlPlaneError(PodpassError):
@@ -68,7 +52,7 @@ class ControlPlaneError(PodpassError):
     code = "sandbox.control-plane"
 
 
-class ControlPlane:
+class ControlPlane(OwnedCluster):
     """A control plane of real programs.
 
     Args:
@@ -78,53 +62,12 @@ class ControlPlane:
     """
 
     def __init__(self, directory: Path, settings: SandboxSettings, ca: AuthorityCA) -> None:
+        super().__init__(ca)
         self._programs = Binaries.find(directory)
         self._settings = settings
-        self._ca = ca
         self._scratch = contextlib.ExitStack()
-        self._tokens = {name: secrets.token_urlsafe(24) for name in _USERS}
         self._running: dict[str, tuple[Process, ContainerLog]] = {}
         self._home = Path()
-        self._port = 0
-        self._issuer: TokenIssuer
-
-    @property
-    def url(self) -> str:
-        """The API server's address."""
-        return f"https://127.0.0.1:{self._port}"
-
-    @property
-    def ca_pem(self) -> bytes:
-        """The certificate that signs the API server's own."""
-        return self._ca.pem
-
-    @property
-    def issuers(self) -> list[str]:
-        """The accepted issuers; the first one signs."""
-        return list(self._issuer.issuers)
-
-    def admin_kubeconfig(self) -> Kubeconfig:
-        """Return the way in of a cluster administrator."""
-        return self._kubeconfig("admin")
-
-    def node_kubeconfig(self) -> Kubeconfig:
-        """Return the way in of the node agent."""
-        return self._kubeconfig("node")
-
-    def controller_kubeconfig(self) -> Kubeconfig:
-        """Return the way in of kube-controller-manager."""
-        return self._kubeconfig("controller")
-
-    def _kubeconfig(self, user: str) -> Kubeconfig:
-        cluster = {"server": self.url, "certificate-authority-data": base64.b64encode(self.ca_pem).decode()}
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "podpass-sandbox", "cluster": cluster}],
-            "users": [{"name": user, "user": {"token": self._tokens[user]}}],
-            "contexts": [{"name": "podpass-sandbox", "context": {"cluster": "podpass-sandbox", "user": user}}],
-            "current-context": "podpass-sandbox",
-        }
 
     async def start(self) -> None:
         """Start the three programs; return when the API answers and pods can be made in the namespace `default`.
@@ -132,8 +75,7 @@ class ControlPlane:
         Raises:
             ControlPlaneError: A program ended, or the API server is not ready in time; the end of its log says why.
         """
-        self._prepare()
-        self._issuer = await asyncio.to_thread(self._load_issuer)
+        await asyncio.to_thread(self._prepare)
         await self._launch(_ETCD, self._etcd_flags())
         await self._start_kubernetes()
 
@@ -167,8 +109,13 @@ class ControlPlane:
     async def dump(self) -> Object:
         """Return what lies in the user's namespaces, without volatile values."""
         async with ClusterClient(self.admin_kubeconfig(), agent="podpass-sandbox") as client:
-            lists = {kind: (await client.get(path))["items"] for kind, path in _DUMPED.items()}
-        return {kind: dict(sorted(_stable(item) for item in items if not _is_system(item))) for kind, items in lists.items()}
+            lists = {plural: (await client.get(f"/api/v1/{plural}"))["items"] for plural in _DUMPED}
+        return {
+            plural: {
+                path_of(item): declared({"apiVersion": "v1", "kind": _DUMPED[plural], **item}) for item in items if not _is_system(item)
+            }
+            for plural, items in lists.items()
+        }
 
     # Files.
 
@@ -179,24 +126,19 @@ class ControlPlane:
             self._home = Path(self._scratch.enter_context(tempfile.TemporaryDirectory(prefix="podpass-control-plane-")))
         self._home.mkdir(parents=True, exist_ok=True)
         self._home.chmod(0o700)
+        self._scratch.callback(os.close, lock(self._home))
         for left_behind in ("client:0", "peer:0"):
             (self._home / left_behind).unlink(missing_ok=True)
+        self._take_up(self._home, self._settings.key_type)
         self._port = self._port or _free_port()
-        names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.0.0.1"]
-        self._ca.issue_server_certificate(names).write(self._home, "apiserver")
+        self._ca.issue_server_certificate((*SERVER_NAMES, "10.0.0.1")).write(self._home, "apiserver")
         (self._home / "ca.crt").write_bytes(self.ca_pem)
-        users = "".join(f'{self._tokens[key]},{name},{name},"{group}"\n' for key, (name, group) in _USERS.items())
+        users = "".join(f'{self._tokens[key]},{name},{name},"{",".join(groups)}"\n' for key, (name, groups) in USERS.items())
         write_private(self._home / "tokens.csv", users.encode())
         write_private(self._home / "controller-manager.kubeconfig", json.dumps(self.controller_kubeconfig()).encode())
 
-    def _load_issuer(self) -> TokenIssuer:
-        kept = self._home / "issuer.json"
-        if kept.exists():
-            return TokenIssuer.from_json(msgspec.json.decode(kept.read_bytes(), type=dict[str, Any]))
-        return TokenIssuer((DEFAULT_ISSUER,), (make_key(self._settings.key_type),))
-
     def _write_keys(self) -> None:
-        write_private(self._home / "issuer.json", json.dumps(self._issuer.to_json()).encode())
+        self._keep(self._home)
         encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
         for number, key in enumerate(self._issuer.keys):
             write_private(self._home / f"service-account-{number}.key", key.private_bytes(*encoding))
@@ -305,9 +247,3 @@ async def _exists(client: ClusterClient, path: str) -> bool:
 def _is_system(item: Object) -> bool:
     metadata = item["metadata"]
     return str(metadata.get("namespace", metadata["name"])).startswith("kube-") or metadata["name"] == "kube-root-ca.crt"
-
-
-def _stable(item: Object) -> tuple[str, Object]:
-    metadata = {key: value for key, value in item["metadata"].items() if key not in _VOLATILE}
-    name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
-    return name, {**{key: value for key, value in item.items() if key != "status"}, "metadata": metadata}

@@ -78,7 +78,7 @@ class NodeAgent:
         shutil.rmtree(workdir / "pods", ignore_errors=True)
         way = self._node.way or await asyncio.to_thread(mounts.choose)
         self._node = replace(self._node, way=way)
-        _log.info("volumes are laid by %s", way or "nothing: pods with volumes will not start")
+        _log.info("volumes are laid by: %s", way)
         certificate = AuthorityCA(workdir / "tls").issue_server_certificate([ADDRESS, self._node.name])
         server = Listener(kubelet.application(self._find, self._clock), certificate.server_context(workdir / "tls", "kubelet"))
         try:

@@ -12,22 +12,22 @@ from pathlib import Path
 
 from podpass.sandbox.node.mounts import Bind, MountError
 
-LOCK = "agent.lock"
-"""File in a node agent's working directory that it keeps locked while it lives."""
+LOCK = "sandbox.lock"
+"""File in a directory of a sandbox's that is kept locked while the sandbox lives."""
 
 
 def lock(workdir: Path) -> int:
-    """Lock `workdir` for one node agent; the descriptor holds the lock.
+    """Lock `workdir` for one sandbox; the descriptor holds the lock.
 
     Raises:
-        MountError: Another node agent has it.
+        MountError: Another sandbox has it.
     """
     descriptor = os.open(workdir / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise MountError(f"{workdir} belongs to a running node agent.", "", "Give each sandbox a state directory of its own.") from error
+        raise MountError(f"{workdir} belongs to a running sandbox.", "", "Give each sandbox a state directory of its own.") from error
     return descriptor
 
 

@@ -7,6 +7,7 @@ of these that works here (`choose`):
 1. `bubblewrap`: the program bwrap builds a root of its own for each container.
 2. `unshare`: the shim does the same with a mount namespace (in a user namespace, unless it is privileged).
 3. `lease`: as root without the right to either, the real path becomes a symbolic link to the volume while the pod runs (`lease.py`).
+4. `none`: pods with volumes get a FailedMount event that names the cure.
 
 Both roots follow one plan: every entry of / is bound as it is; where a mount path does not exist, its nearest existing parent is opened,
 that is, made anew with its entries bound one by one, so that nothing is ever created on the machine itself.
@@ -24,7 +25,7 @@ from typing import Literal, NamedTuple
 
 from podpass.errors import PodpassError
 
-Way = Literal["bubblewrap", "unshare", "lease"]
+Way = Literal["bubblewrap", "unshare", "lease", "none"]
 SHIM = (sys.executable, "-I", "-S", str(Path(__file__).with_name("shim.py")))
 CURE = (
     "Install bubblewrap (apt-get install bubblewrap), or allow user namespaces "
@@ -106,14 +107,14 @@ def bubblewrap_command(steps: Sequence[Step]) -> list[str]:
     return [*command, "--"]
 
 
-def choose() -> Way | None:
-    """Return the first way that works on this machine; None when none does."""
+def choose() -> Way:
+    """Return the first way that works on this machine."""
     steps = plan([])
     if shutil.which("bwrap") and _succeeds([*bubblewrap_command(steps), "true"]):
         return "bubblewrap"
     if _succeeds(["unshare", "-m", "true"]) or _succeeds(["unshare", "-Urm", "true"]):
         return "unshare"
-    return "lease" if os.geteuid() == 0 else None
+    return "lease" if os.geteuid() == 0 else "none"
 
 
 def _succeeds(command: list[str]) -> bool:

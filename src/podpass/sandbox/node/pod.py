@@ -48,7 +48,7 @@ class NodeSettings:
         images: What the containers' images stand for.
         environment: Variables of every container, below its own and its image's.
         workdir: The node agent's own directory.
-        way: How volumes are laid; None when this machine has none.
+        way: How volumes are laid; None until that is found out.
         pace: The times of its work.
     """
 
@@ -234,7 +234,7 @@ class Pod:
                 return
 
     def _take_paths(self, binds: list[Bind]) -> None:
-        if binds and self._node.way is None:
+        if binds and self._node.way == "none":
             raise MountError("This machine has no way to lay a volume at a path of a pod.", "", CURE)
         if self._node.way == "lease":
             self._lease.take(binds)

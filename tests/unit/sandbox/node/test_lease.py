@@ -59,7 +59,7 @@ def test_link_of_a_killed_agent_is_taken_over(tmp_path: Path, volume: Path) -> N
 
 def test_directory_has_one_agent_at_a_time(tmp_path: Path) -> None:
     held = os.fdopen(lock(tmp_path))
-    with pytest.raises(MountError, match="belongs to a running node agent"):
+    with pytest.raises(MountError, match="belongs to a running sandbox"):
         lock(tmp_path)
     held.close()
     os.close(lock(tmp_path))
