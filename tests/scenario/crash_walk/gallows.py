@@ -110,8 +110,7 @@ class Middle:
         return self._environment
 
     def _serve(self, handler: type[http.server.BaseHTTPRequestHandler], context: ssl.SSLContext | None = None) -> int:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), handler)
         server.handle_error = lambda *_: None  # type: ignore[method-assign]  # the dead do not hang up politely
         if context:
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
@@ -121,6 +120,11 @@ class Middle:
         self._stack.callback(server.server_close)
         self._stack.callback(server.shutdown)
         return int(server.server_address[1])
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # podpass opens many connections at once; a full queue costs each a second
 
 
 def _handler(
