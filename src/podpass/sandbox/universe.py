@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from podpass.clock import Clock, SystemClock
+from podpass.sandbox.ca import write_private
 from podpass.sandbox.google.catalogue import SERVICES
 from podpass.sandbox.google.dispatcher import Dispatcher
 from podpass.sandbox.google.identities import Identities
@@ -122,7 +123,8 @@ class Universe:
         tombstones = set()
         for record in records:
             if f"{record.key}/".startswith(deleted):
-                tombstones.add(f"{record.kind} {record.value.get('email') or record.key}")
+                kind = "serviceAccount" if record.kind == "deletedServiceAccount" else record.kind
+                tombstones.add(f"{kind} {record.value.get('email') or record.key}")
             else:
                 dump.setdefault(record.kind, {})[record.key] = _declared(record.value)
         return {**dump, "tombstones": sorted(tombstones)}
@@ -148,6 +150,5 @@ def _kept(directory: Path | None, name: str, make: Callable[[], bytes]) -> bytes
         return make()
     path = directory / name
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_bytes(make())
+        write_private(path, make())
     return path.read_bytes()

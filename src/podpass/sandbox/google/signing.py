@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+from podpass.sandbox.ca import write_private
 from podpass.sandbox.store import Json
 from podpass.verify import public_jwk, thumbprint_kid
 from podpass.verify.base64url import encode
@@ -36,10 +37,8 @@ class SigningKey:
             return loaded
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         if self._path:
-            self._path.touch(mode=0o600)
-            self._path.write_bytes(
-                key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-            )
+            pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            write_private(self._path, pem)
         return key
 
     @property
