@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from cross.outside import ACCOUNT, PROJECT, Outside
+from cross.outside import ACCOUNT, POOL, PROJECT, PROVIDER, SUBJECT, Issuer, Outside
 from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings
 
@@ -103,3 +103,22 @@ def test_a_stale_etag_is_a_conflict_and_nothing_is_overwritten(outside: Outside)
     outside.does(*bind, "--role=roles/iam.serviceAccountUser", "--condition=None")
     bindings = json.loads(outside.does("gcloud", "iam", "service-accounts", "get-iam-policy", ACCOUNT, "--format=json"))["bindings"]
     assert [each.get("condition", {}).get("title") for each in bindings if "user:third@example.com" in each["members"]] == [None, "until"]
+
+
+def test_gcloud_acts_as_a_workload_itself(outside: Outside) -> None:
+    issuer = Issuer("https://issuer.example/direct")
+    (outside.directory / "keys.json").write_text(issuer.keys)
+    (outside.directory / "token").write_text(issuer.token())
+    outside.does(*POOLS, "create", "workload-identity-demo", "--location=global")
+    here = ("--location=global", "--workload-identity-pool=workload-identity-demo", "--jwk-json-path=keys.json")
+    outside.does(*POOLS, "providers", "create-oidc", "wif-demo-oidc", *here, MAPPING, f"--issuer-uri={issuer.url}")
+    workload = f"principal://iam.googleapis.com/{POOL}/subject/{SUBJECT}"
+    bind = ("gcloud", "projects", "add-iam-policy-binding", PROJECT, "--role=roles/storage.admin", "--condition=None")
+    outside.does(*bind, f"--member={workload}")
+    outside.does(*POOLS, "create-cred-config", PROVIDER, "--credential-source-file=token", "--output-file=direct.json")
+    # Another configuration directory: in the one of before, gcloud would find the operator's access token (google-wire 1.1).
+    path = str(outside.directory / "direct.json")
+    itself = {"CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": path, "CLOUDSDK_CONFIG": str(outside.directory / "of-the-workload")}
+    outside.does("gcloud", "storage", "buckets", "create", "gs://by-a-workload", environment=itself)
+    assert outside.callers("storage.buckets.insert")[-1] == workload
+    assert outside.callers("sts.introspect")  # how gcloud learns what to call itself

@@ -46,6 +46,7 @@ def test_gcloud_shows_the_real_refusals_of_storage(outside: Outside) -> None:
     assert "The member bindings allUsers and allAuthenticatedUsers are not allowed since public access prevention is enforced." in public
 
 
+@pytest.mark.skipif(not shutil.which("gsutil"), reason="gsutil is not installed")
 def test_native_gsutil_makes_fills_and_empties_a_bucket(outside: Outside) -> None:
     outside.does("gsutil", "mb", "gs://by-gsutil")
     publish = ("gsutil", "-h", "Cache-Control:public, max-age=0", "cp", "-a", "public-read", "-", "gs://by-gsutil/keys.json")
