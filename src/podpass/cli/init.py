@@ -20,11 +20,14 @@ def command(*, output: Path, project: str | None, context: str | None, workloads
     """Write podpass.yaml from the current kubeconfig and project; asks nothing."""
     from podpass.federate.draft import draft
     from podpass.google.operator import find
+    from podpass.google.rest import new_http
     from podpass.kube.kubeconfig import load
     from podpass.names import ServiceAccountRef
 
     access = load(None, context)
-    project = project or find().project
+    if not project:
+        with new_http() as http:
+            project = find(http).project
     if not project:
         raise ConfigError(
             "The project is not known.",

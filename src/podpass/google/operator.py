@@ -19,8 +19,8 @@ import google.auth.exceptions
 import google.auth.transport
 import httpx2
 
-from podpass.errors import NeighbourError, SourceUnavailableError
-from podpass.google.rest import new_http, unreachable
+from podpass.errors import ConfigError, NeighbourError, SourceUnavailableError
+from podpass.google.rest import UNIVERSE, unreachable
 from podpass.names.secret import redact
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Operator:
     @property
     def universe(self) -> str:
         """The universe domain that the credentials belong to."""
-        return str(getattr(self._credentials, "universe_domain", "googleapis.com"))
+        return str(getattr(self._credentials, "universe_domain", UNIVERSE))
 
     def headers(self) -> dict[str, str]:
         """Return the headers of a request; renews the token first if its time is over.
@@ -121,19 +121,29 @@ class Operator:
                 self._credentials.refresh(self._request)
 
 
-def find(http: httpx2.Client | None = None) -> Operator:
+def find(http: httpx2.Client) -> Operator:
     """Find the operator's credentials by google-auth's default chain; asks for no token yet.
 
+    Args:
+        http: The connection pool, usually the `GoogleClient`'s own; whoever made it closes it.
+
     Raises:
+        ConfigError: The credentials belong to another universe than googleapis.com: no token of theirs is sent there.
         SourceUnavailableError: There are none, or the file that is named cannot be used.
         UnreachableError: The project of credentials that are themselves federated could not be looked up.
     """
-    http = http or new_http()
     with warnings.catch_warnings(), _as_ours("the default credentials"):
         # google-auth warns of end-user credentials without a quota project; Google's refusal says it better, if it comes.
         warnings.simplefilter("ignore", UserWarning)
         credentials, project = google.auth.default(scopes=[SCOPE], request=HttpRequest(http))
     operator = Operator(credentials, http, project=project)
+    if operator.universe != UNIVERSE:
+        raise ConfigError(
+            f"The Google credentials belong to the universe {operator.universe!r}.",
+            f"podpass speaks to {UNIVERSE}, and sends no token of another universe there.",
+            "Use credentials of a project on Google Cloud.",
+            code="config.universe",
+        )
     log.info("operator: %s", operator.account)
     return operator
 

@@ -12,7 +12,7 @@ import google.oauth2.credentials
 import httpx2
 import pytest
 
-from podpass.errors import SourceUnavailableError, UnreachableError
+from podpass.errors import ConfigError, SourceUnavailableError, UnreachableError
 from podpass.google.operator import SCOPE, Operator, find
 
 Answer = Callable[[httpx2.Request], httpx2.Response]
@@ -97,6 +97,12 @@ def test_the_users_credentials_are_found_and_sign_with_their_quota_project(tmp_p
     headers = operator.headers()
     assert headers["authorization"] == "Bearer ya29.fresh"
     assert headers["x-goog-user-project"] == "billed"
+
+
+def test_credentials_of_another_universe_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials_file(tmp_path, monkeypatch, {**USER, "universe_domain": "universe.example"})
+    with pytest.raises(ConfigError, match=r"The Google credentials belong to the universe 'universe\.example'"):
+        find(http(no_network))
 
 
 def test_a_user_without_a_quota_project_is_not_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
