@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first broken link is named, with its cure."""
+
+import time
+
+import pytest
+import yaml
+
+from podpass.google import iam
+from podpass.google.policy import remove_member
+from podpass.google.policy_edit import edit_policy
+from podpass.google.projects import ProjectPolicy
+from podpass.names import PoolName
+from scenario.federate.conftest import Story
+
+
+def links(out: str) -> list[str]:
+    return [f"{words[0]} {words[1]}" for line in out.splitlines() if (words := line.split())[:1] and words[0] in {"✓", "✗", "-"}]
+
+
+def examined(story: Story) -> tuple[list[str], str]:
+    """Walk the chain until what was just changed is felt everywhere; return its links."""
+    out = ""
+    for _ in range(30):
+        answer = story.run("doctor")
+        out = answer.out
+        if answer.code == 0 or "call" not in out.rpartition("✗")[2]:
+            break
+        time.sleep(0.1)  # real propagation, of the sandbox
+    return links(out), out
+
+
+CLUSTER = ["✓ issuer", "✓ provider", "✓ keys"]
+WORKLOAD = ["✓ token", "✓ mapping", "✓ condition", "✓ exchange", "✓ principal", "✓ binding", "✓ role", "✓ call"]
+
+
+def test_a_sound_chain_passes_every_link(story: Story) -> None:
+    story.done("apply", "--yes")
+    assert examined(story)[0] == CLUSTER + WORKLOAD
+
+
+def test_impersonation_passes_every_link_too(story: Story) -> None:
+    story.content["spec"]["workloads"][0]["googleServiceAccount"] = f"{story.name}-sa"
+    story.file.write_text(yaml.safe_dump(story.content))
+    story.done("apply", "--yes")
+    for _ in range(30):
+        found, out = examined(story)
+        if found == CLUSTER + WORKLOAD:
+            break
+        time.sleep(0.1)  # real propagation, of the sandbox
+    assert found == CLUSTER + WORKLOAD, out
+
+
+def test_before_apply_the_pool_is_missing(story: Story) -> None:
+    found, out = examined(story)
+    assert found == ["✓ issuer", "✗ provider"]
+    assert "The pool is absent." in out
+    assert "Next: Run `podpass apply`." in out
+
+
+def test_a_disabled_provider_is_named(story: Story) -> None:
+    story.done("apply", "--yes")
+    iam.update_provider(story.google, PoolName("demo-project", story.name).provider("cluster"), {"disabled": True}, ["disabled"])
+    found, out = examined(story)
+    assert found[-1] == "✗ provider"
+    assert "disabled" in out
+
+
+def test_a_condition_that_is_false_is_shown(story: Story) -> None:
+    story.write(google={"attributeCondition": "assertion.sub == 'somebody-else'"})
+    story.done("apply", "--yes")
+    found, out = examined(story)
+    assert found[-1] == "✗ condition"
+    assert "assertion.sub == 'somebody-else' is False" in " ".join(out.split())
+
+
+def test_a_role_that_was_taken_away_is_named(story: Story) -> None:
+    story.done("apply", "--yes")
+    subject = f"principal://iam.googleapis.com/projects/415104041262/locations/global/workloadIdentityPools/{story.name}/subject/"
+    member = f"{subject}system:serviceaccount:default:{story.name}"
+    edit_policy(ProjectPolicy(story.google, "demo-project"), lambda policy: remove_member(policy, "roles/storage.admin", member))
+    assert examined(story)[0][-1] == "✗ role"
+
+
+def test_an_unknown_workload_is_told(story: Story) -> None:
+    answer = story.run("doctor", "--workload", "default/nobody")
+    assert "'default/nobody' is no workload of this federation." in str(answer.error)
+
+
+@pytest.mark.parametrize("wanted", ["default/{name}"])
+def test_one_workload_can_be_examined_alone(story: Story, wanted: str) -> None:
+    story.done("apply", "--yes")
+    assert story.run("doctor", "--workload", wanted.format(name=story.name)).out.count("default/") >= 1
