@@ -153,7 +153,11 @@ def _handler(
             pass
 
         def _pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            length = int(self.headers.get("content-length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:  # its sender died while it was sending: no server acts on half a request
+                self.close_connection = True
+                return
             gallows = middle.gallows
             is_last = gallows.judge(self.command, self.path)
             if is_last and gallows.moment == "before":

@@ -20,6 +20,7 @@ from podpass.sandbox.settings import SandboxSettings
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "inline-keys"
 NOTHING_TO_DO, CHANGES = 0, 10
+MAKE_BUCKET = "from google.cloud.storage import Client; Client().create_bucket('my-first-bucket')"
 
 
 def run(*command: str, environment: dict[str, str] | None = None, code: int = 0) -> str:
@@ -65,10 +66,11 @@ def test_whole_article_shows_googles_refusal_then_the_buckets_and_leaves_nothing
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_least_change_is_planned_made_once_examined_used_and_taken_away(user: User) -> None:
     user.types("kubectl create serviceaccount inline-demo")
+    run(sys.executable, "-c", MAKE_BUCKET, environment=user.sandbox.environment())
     before: dict[str, Any] = user.sandbox.dump()
     user.types("podpass plan --exit-code", CHANGES)
     user.types("podpass apply --yes")
-    written = user.writes()
+    assert (written := user.writes()) > 0
     made = user.sandbox.dump()
     user.types("podpass apply --yes")
     user.types("podpass plan --exit-code", NOTHING_TO_DO)
@@ -76,7 +78,7 @@ def test_least_change_is_planned_made_once_examined_used_and_taken_away(user: Us
     user.types("podpass doctor")
     user.types("kubectl apply -f job.yaml")
     user.types("kubectl wait --for=condition=complete job/inline-demo --timeout=60s")
-    assert "error" not in user.types("kubectl logs -l app=inline-demo").lower()
+    assert user.types("kubectl logs -l app=inline-demo") == "my-first-bucket\n"
     user.types("kubectl delete job inline-demo")
     user.types("podpass destroy --yes")
     after = compare(before, user.sandbox.dump())
