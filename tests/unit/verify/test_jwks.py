@@ -36,6 +36,7 @@ def test_keys_are_published_as_kube_apiserver_does() -> None:
     assert list(rsa_members) == ["use", "kty", "kid", "alg", "n", "e"]
     assert list(ec_members) == ["use", "kty", "kid", "crv", "alg", "x", "y"]
     assert (rsa_members["kty"], rsa_members["alg"], rsa_members["e"]) == ("RSA", "RS256", "AQAB")
+    assert len(rsa_members["n"]) == 342  # 256 bytes: no zero in front
     assert (ec_members["kty"], ec_members["alg"], ec_members["crv"]) == ("EC", "ES256", "P-256")
 
 
@@ -96,6 +97,7 @@ def test_coordinates_with_leading_zeros_keep_their_length() -> None:
         pytest.param(rsa_jwk(kty="OKP"), "it is neither an RSA key nor an EC key on P-256.", id="okp"),
         pytest.param(rsa_jwk(kty=None, alg=None), "it is neither an RSA key nor an EC key on P-256.", id="no-kty"),
         pytest.param(rsa_jwk(kty=["RSA"]), "it is neither an RSA key nor an EC key on P-256.", id="kty-list"),
+        pytest.param(ec_jwk(kty="OKP"), "it is neither an RSA key nor an EC key on P-256.", id="okp-with-a-curve"),
         pytest.param(ec_jwk(crv="P-384"), "it is neither an RSA key nor an EC key on P-256.", id="p-384"),
         pytest.param(ec_jwk(crv="secp256k1"), "it is neither an RSA key nor an EC key on P-256.", id="secp256k1"),
         pytest.param(rsa_jwk(alg="RS512"), "its alg is not one of RS256, ES256.", id="rs512"),
@@ -132,6 +134,10 @@ def test_a_key_that_cannot_be_used_is_skipped_with_the_reason(entry: object, why
 
 def test_the_longest_rsa_key_is_read() -> None:
     assert key_set(jwk(rsa_signer("kept"), n=b64url(b"\xff" * 1024))).find("kept").algorithm.name == "RS256"
+
+
+def test_the_longest_kid_is_read() -> None:
+    assert key_set(ec_jwk(kid="k" * 256)).find("k" * 256).kid == "k" * 256
 
 
 def test_a_kid_twice_leaves_the_first_key_in_place() -> None:
