@@ -81,6 +81,7 @@ def test_least_change_is_planned_made_once_examined_used_and_taken_away(user: Us
     assert user.types("kubectl logs -l app=inline-demo") == "my-first-bucket\n"
     user.types("kubectl delete job inline-demo")
     user.types("podpass destroy --yes")
+    user.types("kubectl wait --for=delete namespace/podpass-system --timeout=60s")  # a real one takes some seconds to empty it
     after = compare(before, user.sandbox.dump())
     assert after.differences == ()
     assert [name.split()[0] for name in after.tombstones] == ["pool", "provider"]
