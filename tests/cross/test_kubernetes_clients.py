@@ -65,6 +65,9 @@ def test_lightkube_applies_and_shares(light: Any) -> None:
     assert conflict.value.status.message == 'Apply failed with 1 conflict: conflict with "light": .data.a'
     assert light.apply(config_map("applied", a="2"), field_manager="other", force=True).data == {"a": "2"}
     assert light.apply(config_map("applied", a="2"), dry_run=True).data == {"a": "2"}
+    changed = light.apply(config_map("applied", a="3"), field_manager="other")
+    assert [(row.manager, row.operation) for row in changed.metadata.managedFields] == [("other", "Apply")]
+    assert "data" not in (light.apply(ConfigMap(metadata=ObjectMeta(name="applied")), field_manager="other").to_dict())
 
 
 def test_lightkube_lists_pages_and_selects(light: Any) -> None:

@@ -37,10 +37,13 @@ class KubernetesApi(OwnedCluster):
         super().__init__(ca)
         self._settings = settings
         self._directory = settings.state_dir / "kubernetes" if settings.state_dir else None
+        if self._directory:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # secrets lie in it
         self._store = Store(self._directory)
         self._objects = CollectedObjects(self._store, clock)
         self._listener: Listener | None = None
         self._stopped = asyncio.Event()
+        self._restarting = asyncio.Lock()
 
     async def start(self) -> None:
         """Take up what was kept, or begin with the namespaces of every cluster."""
@@ -62,13 +65,14 @@ class KubernetesApi(OwnedCluster):
         Raises:
             ConfigError: No API server could have the issuer; the server has not gone down then.
         """
-        kind = change.new_key or change.announce_key
-        new_key = await asyncio.to_thread(make_key, kind) if kind else None
-        issuer = self._issuer.after(change, new_key)
-        await self._down()
-        self._issuer = issuer
-        self._keep_in_directory()
-        await self._up()
+        async with self._restarting:
+            kind = change.new_key or change.announce_key
+            new_key = await asyncio.to_thread(make_key, kind) if kind else None
+            issuer = self._issuer.after(change, new_key)
+            await self._down()
+            self._issuer = issuer
+            self._keep_in_directory()
+            await self._up()
 
     async def dump(self) -> dict[str, Any]:
         """Return what was declared: the objects of lasting kinds, without status and without what the server gives out anew each time."""

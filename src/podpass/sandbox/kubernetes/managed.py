@@ -106,7 +106,7 @@ def apply(live: Json, config: Json, manager: str, subresource: str, now: str, *,
     for path in sorted(mine.paths - wanted.keys() - held, key=len, reverse=True):
         if path[-1] != "." or not any(other[: len(path) - 1] == path[:-1] for other in held):
             _remove(result, path)
-    if mine.paths != wanted.keys():
+    if mine.paths != wanted.keys() or differing:
         mine.time, mine.paths = now, set(wanted)
     result = strategic_merge_patch(result, config)
     _write(result, entries)

@@ -4,7 +4,6 @@
 from collections.abc import AsyncIterator, Mapping
 
 import httpx2
-from starlette.background import BackgroundTask
 from starlette.responses import Response, StreamingResponse
 
 from podpass.sandbox.kubernetes.kind import Json
@@ -39,10 +38,10 @@ async def read(objects: Objects, namespace: str, name: str, query: Mapping[str, 
         text = (await answer.aread()).decode(errors="replace").strip()
         await client.aclose()
         raise StatusError(answer.status_code if answer.status_code in {400, 404} else 500, text)
-    return StreamingResponse(_chunks(answer), media_type="text/plain", background=BackgroundTask(client.aclose))
+    return StreamingResponse(_chunks(client, answer), media_type="text/plain")
 
 
-async def _chunks(answer: httpx2.Response) -> AsyncIterator[bytes]:
+async def _chunks(client: httpx2.AsyncClient, answer: httpx2.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in answer.aiter_raw():
             yield chunk
@@ -50,6 +49,7 @@ async def _chunks(answer: httpx2.Response) -> AsyncIterator[bytes]:
         return  # the node went away: the log ends here
     finally:
         await answer.aclose()
+        await client.aclose()
 
 
 def _container(pod: Json, asked: str) -> str:

@@ -34,11 +34,20 @@ _SUFFIX_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"  # apimachinery's rand: n
 
 @dataclass(slots=True)
 class Write:
-    """How a write was asked for; what to warn of comes back in it."""
+    """How a write was asked for; what to warn of comes back in it.
+
+    Args:
+        manager: Who writes.
+        dry_run: Whether nothing is stored.
+        directive: What becomes of unknown members.
+        applied: Whether this is a server-side apply, which has settled who owns what.
+        warnings: Sentences for the user.
+    """
 
     manager: str = "unknown"
     dry_run: bool = False
     directive: schema.Directive = "Warn"
+    applied: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -127,7 +136,7 @@ class Objects:
             metadata.pop(name, None)
         metadata |= {"uid": str(uuid4()), "creationTimestamp": self.now} | ({"generation": 1} if kind.versioned else {})
         kind.default(obj)
-        if not metadata.get("managedFields"):  # what the server adds after this is nobody's
+        if not write.applied:  # what the server adds after this is nobody's
             managed.note_update(None, obj, write.manager, "", self.now)
         kind.start(obj)
         kind.admit(self, obj)
@@ -163,7 +172,7 @@ class Objects:
             return old
         if kind.versioned and new.get("spec") != old.get("spec"):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        if new["metadata"].get("managedFields") == old["metadata"].get("managedFields"):
+        if not write.applied:
             managed.note_update(old, new, write.manager, part, self.now)
         if self._released(kind, new) and not write.dry_run:
             self.remove(kind, new)

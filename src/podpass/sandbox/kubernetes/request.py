@@ -15,6 +15,7 @@ from podpass.sandbox.kubernetes.kind import Json
 from podpass.sandbox.kubernetes.objects import Write
 from podpass.sandbox.kubernetes.status import StatusError, invalid, unsupported_value
 
+APPLY: Final = "application/apply-patch+yaml"
 _LIMIT_BYTES: Final = 3 * 1024 * 1024  # the real server's limit for a request body
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _PARTS_OF_NAMESPACES: Final = ("status", "finalize")
@@ -113,7 +114,7 @@ class ApiRequest:
             raise invalid("Options", "meta.k8s.io", "", [unsupported_value("fieldValidation", directive, ("", "Ignore", "Strict", "Warn"))])
         agent = self.http.headers.get("user-agent", "").partition("/")[0]
         manager = self.query.get("fieldManager") or agent or "unknown"
-        return Write(manager, self.dry_run, cast("schema.Directive", directive), self.warnings)
+        return Write(manager, self.dry_run, cast("schema.Directive", directive), self.media_type == APPLY, self.warnings)
 
     async def raw(self) -> bytes:
         """Read the body.

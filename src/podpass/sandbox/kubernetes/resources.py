@@ -19,7 +19,7 @@ from podpass.sandbox.kubernetes.kind import Json, Kind, timestamp
 from podpass.sandbox.kubernetes.kinds import NAMESPACE, POD
 from podpass.sandbox.kubernetes.objects import Deletion, Objects, Write, key_of
 from podpass.sandbox.kubernetes.patch import json_patch, merge_patch, strategic_merge_patch
-from podpass.sandbox.kubernetes.request import ApiRequest, encoded, is_true, number
+from podpass.sandbox.kubernetes.request import APPLY, ApiRequest, encoded, is_true, number
 from podpass.sandbox.kubernetes.reviews import REVIEWS
 from podpass.sandbox.kubernetes.schema import SchemaError
 from podpass.sandbox.kubernetes.selectors import Test, field_test, label_test
@@ -39,7 +39,7 @@ from podpass.sandbox.kubernetes.token_request import create_token
 from podpass.sandbox.kubernetes.watch import WatchRequest, watch
 
 _JSON_PATCH, _MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
-_STRATEGIC_PATCH, _APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
+_STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 _STREAMS: Final = ("pods/attach", "pods/exec", "pods/portforward", "pods/proxy")  # no plain requests, so the models lack them
 _WATCH_S: Final = 1800  # the real server's least, --min-request-timeout
 
@@ -172,7 +172,7 @@ class Resources:
     async def _patch(self, kind: Kind, request: ApiRequest, part: str = "") -> Response:
         body, write, action = await request.raw(), request.write(), request.action
         home, name = self._home(kind, request), action.name
-        if request.media_type == _APPLY:
+        if request.media_type == APPLY:
             return self._apply(kind, request, body, write, part)
         edit = _edit(request.media_type, body)
         try:
@@ -291,7 +291,7 @@ def _edit(media_type: str, body: bytes) -> Callable[[Json], Json]:
             return lambda obj: dict(merge_patch(obj, patch))
         case "application/strategic-merge-patch+json":
             return lambda obj: strategic_merge_patch(obj, patch)
-    accepted = f"{_JSON_PATCH}, {_MERGE_PATCH}, {_STRATEGIC_PATCH}, {_APPLY}"
+    accepted = f"{_JSON_PATCH}, {_MERGE_PATCH}, {_STRATEGIC_PATCH}, {APPLY}"
     raise StatusError(415, f"the body of the request was in an unknown format - accepted media types include: {accepted}")
 
 

@@ -36,7 +36,8 @@ def _access_review(review: Json, user: User, _: Authenticator) -> Json:
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (resource is None) is (path is None):
         raise StatusError(422, "exactly one of nonResourceAttributes or resourceAttributes must be specified")
-    asked = {name: value for name, value in (resource or path).items() if name != "version"}
+    known = ("verb", "path", "group", "resource", "subresource", "namespace", "name")
+    asked = {name: value for name, value in (resource or path).items() if name in known}
     return {"allowed": allows(user, Action(**{"verb": "", **asked}))}
 
 

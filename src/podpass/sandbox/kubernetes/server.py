@@ -2,6 +2,7 @@
 """The API server as an ASGI application: who asks, whether they may, then resources or one of the documents."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -45,21 +46,21 @@ class ApiServer:
         except StatusError as error:
             response = answer(error.body, error.code)
         except Exception:  # noqa: BLE001 - a server answers, whatever happens; the log has the rest
-            _log.exception("%s %s", http.method, http.url.path)
+            _log.exception("%s %s", http.method, http.scope["path"])
             response = answer(StatusError(500, "Internal Server Error").body, 500)
         for warning in warnings:
-            response.headers.append("Warning", '299 - "{}"'.format(warning.replace("\\", "\\\\").replace('"', '\\"')))
+            response.headers.append("Warning", f"299 - {json.dumps(warning)}")  # ASCII, quoted, without line ends
         await response(scope, receive, send)
 
     async def _answer(self, http: Request, warnings: list[str]) -> Response:
         user = self._user(http)
-        action = action_of(http.method, http.url.path, http.query_params)
+        action = action_of(http.method, http.scope["path"], http.query_params)
         check(user, action)
         if action.resource:
             return await self._resources.serve(ApiRequest(http, user, action, warnings))
         if action.verb != "get":
             raise StatusError(405, "the server does not allow this method on the requested resource")
-        return self._document(http.url.path.rstrip("/"), http.headers.get("accept", ""))
+        return self._document(http.scope["path"].rstrip("/"), http.headers.get("accept", ""))
 
     def _user(self, http: Request) -> User:
         header = http.headers.get("authorization", "")

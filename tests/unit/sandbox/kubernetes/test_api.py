@@ -235,3 +235,9 @@ def test_what_no_cluster_has_is_404(api_world: ApiWorld, path: str) -> None:
 def test_body_over_the_limit_is_413(api_world: ApiWorld) -> None:
     answer = api_world.admin.post(CONFIG_MAPS, content=b" " * (3 * 1024 * 1024 + 1), headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
+
+
+def test_warning_carries_no_line_end_into_the_headers(api_world: ApiWorld) -> None:
+    answer = api_world.admin.post(CONFIG_MAPS, json={"metadata": {"name": "c"}, 'a\r\nSet-Cookie: "\u00fc': 1})
+    assert answer.headers.get_list("warning") == ['299 - "unknown field \\"a\\r\\nSet-Cookie: \\"\\u00fc\\""']
+    assert "set-cookie" not in answer.headers
