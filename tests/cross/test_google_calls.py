@@ -114,7 +114,7 @@ def test_the_last_binding_of_an_account_leaves_an_empty_policy(client: GoogleCli
     assert "bindings" not in holder.read_policy()
 
 
-def test_everybody_who_writes_at_once_keeps_everybody_elses_bindings(client: GoogleClient) -> None:
+def test_invariant_6_everybody_who_writes_at_once_keeps_everybody_elses_bindings(client: GoogleClient) -> None:
     shared = account("calls-shared")
     iam.create_service_account(client, PROJECT, shared.account_id, {})
     holder = iam.ServiceAccountPolicy(client, shared)

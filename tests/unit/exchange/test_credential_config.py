@@ -144,7 +144,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize(("change", "expected"), HOSTILE.values(), ids=HOSTILE)
-def test_a_file_that_could_lead_a_token_elsewhere_is_refused(change: Change, expected: str) -> None:
+def test_invariant_5_a_file_that_could_lead_a_token_elsewhere_is_refused(change: Change, expected: str) -> None:
     content = json.loads(RECORDED)
     change(content)
     with pytest.raises(ConfigError) as caught:

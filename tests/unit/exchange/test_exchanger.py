@@ -180,7 +180,7 @@ def test_a_refused_impersonation_is_told_with_googles_words_and_the_cure(answer:
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_no_token_goes_along_a_redirect(code: int) -> None:
+def test_invariant_5_no_token_goes_along_a_redirect(code: int) -> None:
     moved = httpx2.Response(code, headers={"location": "https://elsewhere.example/v1/token"})
     for world in (World(moved), World(iam=moved)):
         with pytest.raises(UnexpectedAnswerError, match="It was not followed: the token in it is for this origin only"):
@@ -191,7 +191,7 @@ def test_no_token_goes_along_a_redirect(code: int) -> None:
 @pytest.mark.parametrize(
     "url", ["http://sts.googleapis.com/v1/token", "ftp://x", "//sts.googleapis.com/v1/token", "http://127.0.0.1.example/"]
 )
-def test_no_token_goes_to_an_origin_that_is_not_https(url: str) -> None:
+def test_invariant_5_no_token_goes_to_an_origin_that_is_not_https(url: str) -> None:
     with pytest.raises(ConfigError, match="No token is sent to"):
         Exchanger(PROVIDER, token_url=url)
 
@@ -230,7 +230,7 @@ def test_without_an_account_there_is_nobody_to_act_as() -> None:
         exchanger.impersonated_token(exchanger.federated_token(SUBJECT))
 
 
-def test_no_token_is_in_a_repr_an_error_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_invariant_4_no_token_is_in_a_repr_an_error_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     echo = refused(400, "invalid_grant", f"Unable to parse {SUBJECT.reveal()} or {FEDERATED}.")
     worlds = (World(), World(echo), World(iam=iam_refusal(403, "PERMISSION_DENIED", f"Bearer {FEDERATED}")))

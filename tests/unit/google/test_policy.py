@@ -49,7 +49,7 @@ def test_without_conditions_the_version_stays_as_it_was() -> None:
     assert add_member({"etag": "ACAB"}, ROLE, MEMBER) == {"etag": "ACAB", "bindings": [{"role": ROLE, "members": [MEMBER]}]}
 
 
-def test_everything_foreign_survives() -> None:
+def test_invariant_6_everything_foreign_survives() -> None:
     before = copy.deepcopy(FOREIGN)
     after = add_member(FOREIGN, "roles/editor", MEMBER)
     assert before == FOREIGN

@@ -147,7 +147,7 @@ def test_a_name_is_one_segment_of_a_path() -> None:
     assert segment("a@demo-project.iam.gserviceaccount.com") == "a@demo-project.iam.gserviceaccount.com"
 
 
-def test_a_token_is_in_no_error_log_or_repr(caplog: pytest.LogCaptureFixture) -> None:
+def test_invariant_4_a_token_is_in_no_error_log_or_repr(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="podpass")
     echo = refusal(400, "INVALID_ARGUMENT", f"Bad header Authorization: Bearer {TOKEN}0", {"token": TOKEN})
     there = google({}, echo)

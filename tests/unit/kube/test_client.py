@@ -129,7 +129,7 @@ def test_a_missing_token_file_is_told_at_once() -> None:
     assert there.slept == []
 
 
-def test_a_credential_is_in_no_error_log_or_repr(caplog: pytest.LogCaptureFixture) -> None:
+def test_invariant_4_a_credential_is_in_no_error_log_or_repr(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="podpass")
     there = cluster({}, status(403, "Forbidden", f"who sends Bearer {TOKEN}?"))
     client = there.client()
