@@ -34,7 +34,7 @@ def test_a_token_that_was_asked_for_outside_a_pod_names_none() -> None:
 
 
 def test_a_token_without_kubernetes_own_claim_is_its_subject_alone() -> None:
-    assert workload(**{"kubernetes.io": None}).kubernetes == KubernetesIdentity(ACCOUNT)
+    assert identity_of(kubernetes_claims(**{"kubernetes.io": None})).kubernetes == KubernetesIdentity(ACCOUNT)
     assert workload(sub="ann").kubernetes is None
 
 

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard in front of a service: verifies who asks, decides by an invoker policy, and lets the handler run on one branch only.
+
+`decide` is the whole decision, pure; `guard` keeps it fed and recorded; `asgi` and `wsgi` are thin shells around it. See
+docs/how-to/guard-a-service.md.
+"""
+
+from podpass.guard.decide import Allow, Decision, Deny
+from podpass.guard.guard import Guard, Wiring
+from podpass.guard.incoming import Incoming
+from podpass.guard.keys import StaticKeys
+from podpass.guard.ports import IssuerKeys, KeyProvider, Reviewer
+
+__all__ = ["Allow", "Decision", "Deny", "Guard", "Incoming", "IssuerKeys", "KeyProvider", "Reviewer", "StaticKeys", "Wiring"]

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ASGI shell: HTTP requests and WebSocket handshakes.
+
+The path that is judged is the one that the application's router sees: `path` below `root_path`, as Starlette and Django read it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from podpass.guard import health
+from podpass.guard.answer import Answer, refusal
+from podpass.guard.caller import KEY, caller, identity
+from podpass.guard.decide import Allow, Decision, Deny
+from podpass.guard.guard import WAIT_LIMIT_S, Guard
+from podpass.guard.incoming import Incoming
+
+__all__ = ["GuardMiddleware", "caller", "health_app", "identity"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# RFC 6455, 7.4.1; seen only by servers that cannot answer a handshake with a status of our choice, and then send 403.
+_POLICY_VIOLATION = 1008
+_DENIAL: Final = "websocket.http.response"
+
+
+class GuardMiddleware:
+    """Let an application see only the requests that a guard allows."""
+
+    def __init__(self, app: App, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of the server."""
+        kind = scope["type"]
+        if kind == "lifespan":  # the server's own word to the application, not a request
+            await self._app(scope, receive, send)
+            return
+        if kind not in {"http", "websocket"}:
+            raise RuntimeError(f"the guard does not know connections of type {kind!r}, and lets none through that it does not know")
+        decision = await self._decide(_incoming(scope))
+        if isinstance(decision, Allow):
+            scope[KEY] = decision.identity
+            await self._app(scope, receive, send)
+        elif kind == "http":
+            await _send(refusal(decision), send, "http.response")
+        else:
+            await _refuse_handshake(decision, scope, receive, send)
+
+    async def _decide(self, request: Incoming) -> Decision:
+        decision = self._guard.decide_now(request)
+        if isinstance(decision, Deny) and decision.flight is not None:
+            await _landing(asyncio.wrap_future(decision.flight))
+            decision = self._guard.decide_now(request)
+        self._guard.record(request, decision)
+        return decision
+
+
+async def _landing(flight: "asyncio.Future[object]") -> None:
+    """Wait for a flight that many may wait for: whoever leaves does not end it, and how it ended is not ours to say."""
+    flight.add_done_callback(lambda ended: None if ended.cancelled() else ended.exception() and None)
+    await asyncio.wait({flight}, timeout=WAIT_LIMIT_S)
+
+
+def _incoming(scope: Scope) -> Incoming:
+    path: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or quote(path, safe="/", errors="surrogatepass").encode("ascii")
+    # Some test clients and gateways leave the query on it.
+    raw = raw.partition(b"?")[0]
+    root: str = scope.get("root_path", "")
+    # Where a server leaves the mount out of the path, both frameworks take the path as it is.
+    mount = root if path.startswith(root) else ""
+    return Incoming(scope.get("method", "GET"), raw, scope["headers"], mount, path[len(mount) :])
+
+
+async def _send(answer: Answer, send: Send, prefix: str) -> None:
+    headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in answer.headers]
+    await send({"type": f"{prefix}.start", "status": answer.status, "headers": headers})
+    await send({"type": f"{prefix}.body", "body": answer.body})
+
+
+async def _refuse_handshake(deny: Deny, scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()  # websocket.connect
+    if _DENIAL in scope.get("extensions", {}):
+        await _send(refusal(deny), send, _DENIAL)
+    else:
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": deny.code})
+
+
+def health_app(guard: Guard) -> App:
+    """Return an application that answers `/livez`, `/readyz` and `/metrics`."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await _send(health.answer(guard, scope["method"], scope["path"]), send, "http.response")
+        else:
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+
+    return app
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    for phase in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{phase}.complete"})

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who sends a token: the issuer is picked among the configured ones by its exact string, before anything is asked of anybody.
+
+Two issuers may have one URL: every kubeadm cluster signs as `https://kubernetes.default.svc.cluster.local`. Then the key decides whose
+token it is, and so no key may be known to both.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import combinations
+from typing import Any, Protocol, final
+
+import msgspec
+
+from podpass.errors import KeySetError, KeysUnavailableError, MalformedTokenError, UnknownKeyError, WrongIssuerError
+from podpass.guard.ports import IssuerKeys
+from podpass.policy import InvokerPolicy, TrustedIssuer
+from podpass.verify import Verifier, parse, thumbprint_kid
+from podpass.verify.audience import check_service_audience
+from podpass.verify.claims import quoted
+from podpass.verify.identity import Identity
+
+
+@final
+class Result(msgspec.Struct, frozen=True):
+    """A token that was accepted once, and how long that holds.
+
+    Attributes:
+        identity: The caller.
+        source: Whose keys were used.
+        generation: Of those keys, and of all others under the same URL, when they were used.
+        ends_s: When the token ends, leeway included; seconds since 1970.
+    """
+
+    identity: Identity
+    source: "_Source"
+    generation: tuple[int, ...]
+    ends_s: float
+
+
+class Results(Protocol):
+    """Remembers results under a digest of the token, bounded, for several threads. What it returns is checked again each time."""
+
+    def get(self, token: bytes) -> Result | None:
+        """Return what was put under this very token, if it is still there."""
+        ...
+
+    def put(self, token: bytes, result: Result) -> None:
+        """Remember a result."""
+        ...
+
+
+class _Source:
+    """One issuer: its keys, and the verifier over them."""
+
+    __slots__ = ("issuer", "keys", "siblings", "verifier")
+
+    def __init__(self, issuer: TrustedIssuer, keys: IssuerKeys, policy: InvokerPolicy) -> None:
+        self.issuer = issuer
+        self.keys = keys
+        self.verifier = Verifier(issuer=issuer.issuer, audiences=policy.audiences, keys=keys, skew=policy.leeway)
+        self.siblings: tuple[_Source, ...] = (self,)
+
+    def generation(self) -> tuple[int, ...]:
+        """Return what changes when any key under this URL does."""
+        return tuple(source.keys.generation for source in self.siblings)
+
+
+@final
+class TokenAuthenticator:
+    """Judges tokens by a policy's issuers and audiences.
+
+    Args:
+        policy: Names at least one audience, if it names an issuer.
+        keys: The keys of each issuer, by its name in the policy.
+        results: Where accepted tokens are remembered; None: nowhere.
+
+    Raises:
+        ConfigError: Issuers without an audience.
+        KeySetError: Two issuers with one URL share a key.
+    """
+
+    def __init__(self, policy: InvokerPolicy, keys: Mapping[str, IssuerKeys], results: Results | None = None) -> None:
+        self._results = results
+        self._leeway_s = policy.leeway.total_seconds()
+        self._several = policy.several_audiences
+        self._disjoint: dict[str, tuple[int, ...]] = {}
+        self._sources: dict[str, tuple[_Source, ...]] = {}
+        for issuer in policy.issuers:
+            url, source = issuer.issuer.url, _Source(issuer, keys[issuer.name], policy)
+            self._sources[url] = (*self._sources.get(url, ()), source)
+        for sources in self._sources.values():
+            for source in sources:
+                source.siblings = sources
+            self._check_disjoint(sources)
+
+    def authenticate(self, token: bytes, *, now: datetime) -> Identity:
+        """Return the caller, or refuse the token; see `Authenticator`."""
+        result = None if self._results is None else self._results.get(token)
+        if result is not None and now.timestamp() < result.ends_s and result.generation == result.source.generation():
+            return result.identity
+        return self._judge(token, now)
+
+    def missing_keys(self) -> tuple[str, ...]:
+        """Return the issuers without keys; see `Authenticator`."""
+        return tuple(source.issuer.name for sources in self._sources.values() for source in sources if source.keys.known() is None)
+
+    def _judge(self, token: bytes, now: datetime) -> Identity:
+        parsed = parse(token)
+        source = self._source(parsed.payload.get("iss"), parsed.kid)
+        # Taken before the keys are used: if they change meanwhile, the result is found to be old.
+        generation = source.generation()
+        verified = source.verifier.verify(token, now=now)
+        check_service_audience(verified, api_audiences=source.issuer.api_audiences, several=self._several)
+        identity = Identity.of(verified, issuer_name=source.issuer.name, kind=source.issuer.kind)
+        if self._results is not None:
+            ends_s = identity.expires_at.timestamp() + self._leeway_s
+            self._results.put(token, Result(identity, source, generation, ends_s))
+        return identity
+
+    def _source(self, url: Any, kid: str | None) -> _Source:  # noqa: ANN401 - whatever the token says
+        if not isinstance(url, str):
+            raise MalformedTokenError("The token's `iss` claim is missing or not a string.", "", "Use a token whose issuer sets `iss`.")
+        sources = self._sources.get(url)
+        if sources is None:
+            known = ", ".join(quoted(name) for name in list(self._sources)[:5]) or "none"
+            raise WrongIssuerError(
+                f"The token comes from issuer {quoted(url)}.",
+                f"The policy trusts {known}; issuers are compared byte for byte.",
+                "Send a token of one of these, or add the issuer to the policy.",
+            )
+        return sources[0] if len(sources) == 1 else self._owner(sources, kid)
+
+    def _owner(self, sources: tuple[_Source, ...], kid: str | None) -> _Source:
+        """Return the issuer whose key a token names, of several with one URL."""
+        self._check_disjoint(sources)
+        names = " and ".join(source.issuer.name for source in sources)
+        if kid is None:
+            raise UnknownKeyError("The token does not name its key.", f"{names} have one URL, so only the key can tell whose token it is.")
+        for source in sources:
+            known = source.keys.known()
+            if known is not None and kid in known.keys:
+                return source
+        # Nobody knows it yet: each is asked, as it would be alone. "Cannot tell" of one outweighs "no" of the others.
+        refusals: list[UnknownKeyError | KeysUnavailableError] = []
+        for source in sources:
+            try:
+                source.keys.find(kid)
+            except (UnknownKeyError, KeysUnavailableError) as error:
+                refusals.append(error)
+            else:
+                self._check_disjoint(sources)
+                return source
+        raise next((error for error in refusals if isinstance(error, KeysUnavailableError)), refusals[0])
+
+    def _check_disjoint(self, sources: Sequence[_Source]) -> None:
+        if len(sources) == 1:
+            return
+        url, generation = sources[0].issuer.issuer.url, sources[0].generation()
+        if self._disjoint.get(url) == generation:
+            return
+        for first, second in combinations(sources, 2):
+            if shared := _fingerprints(first.keys) & _fingerprints(second.keys):
+                raise KeySetError(
+                    f"The issuers {first.issuer.name!r} and {second.issuer.name!r} have one URL and share {len(shared)} key names or keys.",
+                    "Nothing would tell their tokens apart, so none is accepted.",
+                    "Remove one of them, or give each cluster a signing key of its own.",
+                    code="keys.not-disjoint",
+                )
+        self._disjoint[url] = generation
+
+
+def _fingerprints(keys: IssuerKeys) -> set[str]:
+    """Return the ids of an issuer's keys, as published and by their content: neither may be another issuer's."""
+    known = keys.known()
+    if known is None:
+        return set()
+    return {f"kid {kid}" for kid in known.keys} | {f"key {thumbprint_kid(key.public_key)}" for key in known.keys.values()}

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard that shells hold: a judge, exchanged when its policy changes, and the record of what it decides."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from podpass.clock import Clock, SystemClock
+from podpass.errors import ConfigError, PodpassError
+from podpass.guard import decision_log
+from podpass.guard.authenticator import Results, TokenAuthenticator
+from podpass.guard.decide import Decision, Deny, Judge
+from podpass.guard.incoming import Incoming
+from podpass.guard.keys import FileKeys
+from podpass.guard.metrics import Metrics
+from podpass.guard.policy_file import PolicyFile
+from podpass.guard.ports import KeyProvider, Reviewer
+from podpass.policy import InvokerPolicy, short_form
+
+LOGGER: Final = logging.getLogger("podpass.guard")
+# As long as a caller waits for an issuer that nobody has asked yet; whoever fetches has a shorter deadline.
+WAIT_LIMIT_S: Final = 5.0
+POLICY_VARIABLE: Final = "PODPASS_POLICY"
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a guard is connected to.
+
+    Attributes:
+        keys: Where issuers' keys come from.
+        reviewer: Who is asked about tokens where a rule has `tokenReview`; None: no rule may have it.
+        results: Makes the memory for accepted tokens, a new one for each policy; None: nothing is remembered.
+        clock: Tells the time.
+    """
+
+    keys: KeyProvider = field(default_factory=FileKeys)
+    reviewer: Reviewer | None = None
+    results: Callable[[], Results] | None = None
+    clock: Clock = field(default_factory=SystemClock)
+
+    def judge(self, policy: InvokerPolicy) -> Judge:
+        """Make what applies a policy.
+
+        Raises:
+            ConfigError: Issuers without an audience, keys that can never be had, or a `tokenReview` that nobody can do.
+            KeySetError: Two issuers cannot be told apart, or a file has no keys.
+        """
+        if self.reviewer is None and (asking := next((rule.name for rule in policy.rules if rule.token_review), None)):
+            raise ConfigError(
+                f"The rule {asking} has tokenReview, and this guard cannot ask an API server.",
+                "It has been given no reviewer.",
+                "Run the guard in the cluster whose tokens are reviewed, or remove tokenReview.",
+                code="config.token-review",
+            )
+        keys = {issuer.name: self.keys.keys_of(issuer) for issuer in policy.issuers}
+        return Judge(policy, TokenAuthenticator(policy, keys, self.results() if self.results else None), self.reviewer)
+
+
+class Guard:
+    """Decides about requests, counts and records what it decides, and keeps up with its policy file.
+
+    Safe for several threads. Made by one of `from_env`, `from_file`, `from_policy`.
+    """
+
+    def __init__(self, judge: Judge, clock: Clock, file: PolicyFile | None = None) -> None:
+        self.metrics = Metrics()
+        self._judge = judge
+        self._clock = clock
+        self._file = file
+        self._reloading = threading.Lock()
+
+    @classmethod
+    def from_policy(cls, policy: InvokerPolicy, wiring: Wiring | None = None) -> Self:
+        """Guard by a policy that is at hand and never changes.
+
+        Raises:
+            ConfigError: It cannot be applied; see `Wiring.judge`.
+        """
+        wiring = wiring or Wiring()
+        return cls(wiring.judge(policy), wiring.clock)
+
+    @classmethod
+    def from_file(cls, path: Path | str, wiring: Wiring | None = None) -> Self:
+        """Guard by a policy file, which is read again whenever it changes; a wrong one then never replaces a good one.
+
+        Raises:
+            ConfigError: The file cannot be read, is wrong, or cannot be applied.
+        """
+        wiring = wiring or Wiring()
+        file = PolicyFile(Path(path), wiring.judge)
+        return cls(file.load(), wiring.clock, file)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, wiring: Wiring | None = None) -> Self:
+        """Guard by the file that PODPASS_POLICY names, else by the issuer and audience of ID_ISSUER and JWT_AUDIENCE.
+
+        PODPASS_POLICY takes precedence even if it is empty. An empty one, and an environment with nothing of all this, admit nobody.
+
+        Raises:
+            ConfigError: What is there is wrong.
+        """
+        environ = os.environ if environ is None else environ
+        if path := environ.get(POLICY_VARIABLE):
+            return cls.from_file(path, wiring)
+        if POLICY_VARIABLE not in environ and short_form.is_configured(environ):
+            return cls.from_policy(short_form.from_environment(environ), wiring)
+        why = f"{POLICY_VARIABLE} is empty" if POLICY_VARIABLE in environ else f"neither {POLICY_VARIABLE} nor ID_ISSUER is set"
+        LOGGER.error("Every request is denied: %s. Name a policy file in %s.", why, POLICY_VARIABLE)
+        return cls.from_policy(InvokerPolicy.nobody(), wiring)
+
+    @property
+    def policy(self) -> InvokerPolicy:
+        """The policy that is applied now."""
+        return self._judge.policy
+
+    def decide(self, request: Incoming) -> Decision:
+        """Decide about a request and record it; waits, once and for a few seconds at most, where keys are on their way."""
+        decision = self.decide_now(request)
+        if isinstance(decision, Deny) and decision.flight is not None:
+            wait([decision.flight], timeout=WAIT_LIMIT_S)
+            decision = self.decide_now(request)
+        self.record(request, decision)
+        return decision
+
+    def decide_now(self, request: Incoming) -> Decision:
+        """Decide about a request with what is at hand. Whoever acts on it calls `record` as well."""
+        if self._file is not None and self._file.has_changed():
+            self._file.reload(self.reload)
+        return self._judge.decide(request, now=self._clock.now())
+
+    def record(self, request: Incoming, decision: Decision) -> None:
+        """Count a decision and write it down."""
+        self.metrics.count(decision)
+        decision_log.log(request, decision, self._judge.policy, self._clock.now())
+
+    def reload(self) -> None:
+        """Read the policy file again; if anything about it is wrong, the last good policy stays."""
+        if self._file is None:
+            return
+        with self._reloading:
+            try:
+                self._judge = self._file.load()
+            except PodpassError as error:
+                self.metrics.count_reload(succeeded=False)
+                LOGGER.error("The policy stays as it was: %s [%s]", error, error.full_code)  # noqa: TRY400 - the operator's mistake, not ours
+            except Exception:
+                self.metrics.count_reload(succeeded=False)
+                LOGGER.exception("The policy stays as it was: %s could not be read", self._file)
+            else:
+                self.metrics.count_reload(succeeded=True)
+                LOGGER.info("The policy %s was read again from %s", self._judge.policy.name, self._file)
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Return why the guard cannot serve yet, as sentences; nothing when it can."""
+        if not self._judge.policy.rules:
+            return ("The policy has no rules: every request is denied.",)
+        missing = self._judge.authenticator.missing_keys()
+        return tuple(f"The keys of issuer {name} are not at hand." for name in missing)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a shell tells about a request."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from podpass.errors import AmbiguousPathError
+from podpass.guard.paths import read_path
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """The part of a request that is judged.
+
+    Attributes:
+        method: As sent; `GET` for a WebSocket's handshake.
+        raw_path: As sent, without the query.
+        headers: Names in lower case, with their values, in the order in which they came, none joined or left out.
+        mount: Where the guarded application is mounted: the part of the path that its router does not see.
+        path: What its router will see, decoded; None where nothing but `raw_path` is known.
+    """
+
+    method: str
+    raw_path: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    mount: str = ""
+    path: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.method} with {len(self.headers)} headers>"
+
+    def served_path(self) -> str:
+        """Return the path that rules judge: the one that the application serves.
+
+        Raises:
+            AmbiguousPathError: It has several readings, or the server hands on another path than the one that was asked for.
+        """
+        path = read_path(self.raw_path)
+        if self.path is None:
+            return path
+        if self.mount + self.path != path or (self.path and self.path[0] != "/"):
+            raise AmbiguousPathError(
+                "The path that was asked for is not the path that would be served.",
+                "The server, or something between it and the guard, has changed it, or the mount ends within a segment.",
+                "Put the guard around whatever rewrites paths, and write mounts without a slash at the end.",
+            )
+        return self.path or "/"

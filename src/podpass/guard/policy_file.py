@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A policy file that may change while it is served.
+
+Requests trigger the look at the file, at most once a second, since a host may freeze a process between requests. What has changed is read
+on a thread of its own; meanwhile, and for good if the new file is wrong, the last good policy stays.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from time import monotonic
+
+from podpass.errors import ConfigError
+from podpass.guard.decide import Judge
+from podpass.policy import InvokerPolicy
+
+# More than any policy that people write; config.tree refuses what is larger.
+_LIMIT_BYTES = 1024 * 1024 + 1
+_PAUSE_S = 1.0
+
+Fingerprint = tuple[tuple[int, int, int] | None, ...]
+Build = Callable[[InvokerPolicy], Judge]
+
+
+class PolicyFile:
+    """Reads a policy, and tells when to read it again.
+
+    Args:
+        path: Of the policy.
+        build: Makes a judge of it; reads key files.
+        tick: A clock that never goes back, in seconds.
+    """
+
+    def __init__(self, path: Path, build: Build, tick: Callable[[], float] = monotonic) -> None:
+        self._path = path
+        self._build = build
+        self._tick = tick
+        self._files: tuple[Path, ...] = (path,)
+        self._seen: Fingerprint = ()
+        self._looked_s = tick()
+        self._busy = threading.Lock()
+
+    def load(self) -> Judge:
+        """Read the policy and the key files it names.
+
+        Raises:
+            ConfigError: The file cannot be read, or anything in it is wrong.
+            KeySetError: A key file is wrong, or two issuers cannot be told apart.
+        """
+        # YAML and CEL are an extra, and cost more to import than all of the guard.
+        from podpass.policy.reading import parse  # noqa: PLC0415
+
+        # Taken before the reading, so that what changes meanwhile is seen the next time.
+        self._seen = _fingerprint(self._files)
+        policy = parse(_read(self._path), self._path)
+        self._files = (self._path, *(issuer.keys for issuer in policy.issuers if isinstance(issuer.keys, Path)))
+        self._seen = (self._seen[0], *_fingerprint(self._files[1:]))
+        return self._build(policy)
+
+    def has_changed(self) -> bool:
+        """Tell whether one of the files is another one than at the last reading; looks once a second at most."""
+        now_s = self._tick()
+        if now_s - self._looked_s < _PAUSE_S:
+            return False
+        self._looked_s = now_s
+        return _fingerprint(self._files) != self._seen
+
+    def reload(self, then: Callable[[], None]) -> None:
+        """Do something on a thread of its own, unless it is being done already."""
+        if self._busy.acquire(blocking=False):
+            threading.Thread(target=self._run, args=(then,), name="podpass-policy", daemon=True).start()
+
+    def _run(self, then: Callable[[], None]) -> None:
+        try:
+            then()
+        finally:
+            self._busy.release()
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LIMIT_BYTES)
+    except OSError as error:
+        cure = "Write an InvokerPolicy there, or name another file in PODPASS_POLICY."
+        raise ConfigError(f"The policy {path} cannot be read.", f"{error.strerror or error}.", cure, code="config.unreadable") from error
+
+
+def _fingerprint(files: Iterable[Path]) -> Fingerprint:
+    return tuple(map(_stat, files))
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes with a file; kubelet swaps a link above it, and then the inode is another one."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat, once a second in the way of a request
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
