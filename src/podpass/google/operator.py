@@ -74,7 +74,8 @@ class HttpRequest(google.auth.transport.Request):
         limit: Any = httpx2.USE_CLIENT_DEFAULT if timeout is None else timeout
         try:
             response = self._http.request(method, url, content=body, headers=headers, timeout=limit, follow_redirects=False)
-        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+        except (httpx2.RequestError, httpx2.InvalidURL, RuntimeError) as error:
+            # RuntimeError: the client was closed, while google-auth still looks something up in a thread of its own.
             raise google.auth.exceptions.TransportError(error) from error
         return HttpResponse(response)
 
