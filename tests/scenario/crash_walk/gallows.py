@@ -91,8 +91,8 @@ class Middle:
         kube = self._stack.enter_context(httpx2.Client(verify=trust, trust_env=False, timeout=30))
         kubeconfig = yaml.safe_load(Path(self._environment["KUBECONFIG"]).read_text())
         cluster = kubeconfig["clusters"][0]["cluster"]
-        proxy = self._serve(_handler(self, google, None, context))
-        api = self._serve(_handler(self, kube, cluster["server"], None), context)
+        proxy = self._serve(_bound(self, google, "", context))
+        api = self._serve(_bound(self, kube, cluster["server"], None), context)
         cluster["server"] = f"https://127.0.0.1:{api}"
         path = self._folder / "kubeconfig"
         path.write_text(json.dumps(kubeconfig))
@@ -127,57 +127,62 @@ class _Server(http.server.ThreadingHTTPServer):
     request_queue_size = 64  # podpass opens many connections at once; a full queue costs each a second
 
 
-def _handler(
-    middle: Middle, client: httpx2.Client, base: str | None, inner: ssl.SSLContext | None
-) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        origin = base or ""
-        secured: ssl.SSLSocket | None = None
+class _Passage(http.server.BaseHTTPRequestHandler):
+    """One connection; `bound` says where it leads."""
 
-        def do_CONNECT(self) -> None:
-            assert inner is not None
-            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            secured = self.secured = inner.wrap_socket(self.connection, server_side=True)
-            self.rfile, self.wfile = secured.makefile("rb"), secured.makefile("wb", buffering=0)  # type: ignore[assignment]  # as socketserver does
-            self.origin = f"https://{self.path.partition(':')[0]}"
-            self.close_connection = False
+    protocol_version = "HTTP/1.1"
+    middle: Middle
+    client: httpx2.Client
+    inner: ssl.SSLContext | None
+    origin: str
+    secured: ssl.SSLSocket | None = None
 
-        def finish(self) -> None:
-            with suppress(OSError):  # the dead read no answers
-                super().finish()
-            if self.secured:
-                self.secured.close()
+    def do_CONNECT(self) -> None:
+        assert self.inner is not None
+        self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        secured = self.secured = self.inner.wrap_socket(self.connection, server_side=True)
+        self.rfile, self.wfile = secured.makefile("rb"), secured.makefile("wb", buffering=0)  # type: ignore[assignment]  # as socketserver does
+        self.origin = f"https://{self.path.partition(':')[0]}"
+        self.close_connection = False
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def finish(self) -> None:
+        with suppress(OSError):  # the dead read no answers
+            super().finish()
+        if self.secured:
+            self.secured.close()
 
-        def _pass_on(self) -> None:
-            length = int(self.headers.get("content-length") or 0)
-            body = self.rfile.read(length)
-            if len(body) < length:  # its sender died while it was sending: no server acts on half a request
-                self.close_connection = True
-                return
-            gallows = middle.gallows
-            is_last = gallows.judge(self.command, self.path)
-            if is_last and gallows.moment == "before":
-                self.close_connection = True
-                gallows.kill()
-                return
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
-            answer = client.request(self.command, self.origin + self.path, content=body, headers=headers)
-            if is_last:
-                self.close_connection = True
-                gallows.kill()
-                return
-            self.send_response(answer.status_code)
-            for name, value in answer.headers.items():
-                if name.lower() not in _HOP_BY_HOP:
-                    self.send_header(name, value)
-            self.send_header("content-length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
+    def log_message(self, *_: object) -> None:
+        pass
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the names that http.server calls
+    def _pass_on(self) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # its sender died while it was sending: no server acts on half a request
+            self.close_connection = True
+            return
+        gallows = self.middle.gallows
+        is_last = gallows.judge(self.command, self.path)
+        if is_last and gallows.moment == "before":
+            self.close_connection = True
+            gallows.kill()
+            return
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+        answer = self.client.request(self.command, self.origin + self.path, content=body, headers=headers)
+        if is_last:
+            self.close_connection = True
+            gallows.kill()
+            return
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            if name.lower() not in _HOP_BY_HOP:
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
 
-    return Handler
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the names that http.server calls
+
+
+def _bound(middle: Middle, client: httpx2.Client, origin: str, inner: ssl.SSLContext | None) -> type[_Passage]:
+    """Return passages that lead to one place; those with an inner context are proxies and learn the place from CONNECT."""
+    return type("_Bound", (_Passage,), {"middle": middle, "client": client, "origin": origin, "inner": inner})
