@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A sandbox for every test that wants one."""
 
+import gc
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -64,6 +66,14 @@ def logged_in() -> Iterator[HostedSandbox]:
         for name, value in sandbox.environment().items():
             patch.setenv(name, value)
         yield sandbox
+        collect_foreign_sockets()
+
+
+def collect_foreign_sockets() -> None:
+    """Close what Google's libraries leave to the garbage collector, here and not in some later test that would be blamed for it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 # Every test of Kubernetes' side runs on the built-in API server, and under the marker `cluster` on a real control plane.

@@ -15,6 +15,9 @@ from googleapiclient import discovery_cache
 from podpass.sandbox.google.catalogue import SERVICES
 from podpass.sandbox.google.service import PUBLIC, Method
 
+# Google's libraries leave connections to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
 METHODS = [method for service in SERVICES for method in service.methods]
 DOCUMENTED = [method for method in METHODS if not method.undocumented]
 _VARIABLE = re.compile(r"\{[^}]+\}")

@@ -17,6 +17,9 @@ from google.oauth2 import id_token
 from cross.outside import ACCOUNT, NUMBER, POOL, PROJECT, PROVIDER, SUBJECT, Issuer
 from podpass.sandbox.hosting import HostedSandbox
 
+# Google's libraries leave connections to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 IAM, MANAGER, STORAGE = "https://iam.googleapis.com/v1", "https://cloudresourcemanager.googleapis.com/v1", "https://storage.googleapis.com"
 BUCKETS = f"{STORAGE}/storage/v1/b?project={PROJECT}"

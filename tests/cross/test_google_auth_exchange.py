@@ -19,6 +19,9 @@ from podpass.sandbox.hosting import HostedSandbox
 from podpass.verify import public_jwk
 from token_forge import kubernetes_claims, rsa_signer
 
+# Google's libraries leave connections to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
 # google-auth is not typed.
 identity_pool: Any = google.auth.identity_pool
 impersonated_credentials: Any = google.auth.impersonated_credentials

@@ -11,6 +11,9 @@ from google.cloud.storage import Bucket, Client
 
 from podpass.sandbox.hosting import HostedSandbox
 
+# Google's libraries leave connections to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
 QUANTUM = 256 * 1024
 READER = "roles/storage.legacyObjectReader"
 
