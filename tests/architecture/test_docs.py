@@ -86,6 +86,6 @@ def test_programs_in_the_documents_run(path: Path, tmp_path: Path) -> None:
 
 def test_readme_and_tutorial_name_commands_that_exist() -> None:
     for path in DOCUMENTS:
-        named = set(re.findall(r"\bpodpass ([a-z-]+)", " ".join(re.findall(r"`[^`]+`|\$ [^\n]+", path.read_text()))))
+        named = set(re.findall(r"\bpodpass ([a-z-]+)", " ".join(re.findall(r"`[^`\n]+`|\$ [^\n]+", path.read_text()))))
         unknown = named - set(COMMANDS) - {"sandbox"}
         assert not unknown, f"{path}: {unknown}"
