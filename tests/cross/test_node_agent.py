@@ -111,8 +111,6 @@ def test_every_kind_of_volume_is_laid(node_world: NodeWorld) -> None:
 
 
 def test_default_token_volume_is_that_of_every_kubelet(node_world: NodeWorld) -> None:
-    if node_world.kind == "built-in":
-        pytest.skip("the built-in API server adds no kube-api-access volume")
     node_world.make_pod("access", "cd /var/run/secrets/kubernetes.io/serviceaccount && ls && cat namespace && echo && head -1 ca.crt")
     assert node_world.output("access") == "ca.crt\nnamespace\ntoken\ndefault\n-----BEGIN CERTIFICATE-----\n"
 
