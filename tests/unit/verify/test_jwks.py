@@ -236,3 +236,11 @@ def test_a_key_refuses_a_signature_that_is_not_its_own() -> None:
         "Compare the issuer's published keys with those of the cluster: `kubectl get --raw /openid/v1/jwks`."
     )
     assert caught.value.full_code == "token.bad-signature"
+
+
+def test_the_largest_set_is_read_and_five_reasons_are_enough() -> None:
+    text = json.dumps({"keys": [ec_jwk()]})
+    assert KeySet.parse(text + " " * (256 * 1024 - len(text))).find("ec-1").kid == "ec-1"
+    with pytest.raises(KeySetError) as caught:
+        key_set(*[{"kid": f"k{number}", "kty": "OKP"} for number in range(9)])
+    assert caught.value.why.count("it is neither an RSA key nor an EC key") == 5
