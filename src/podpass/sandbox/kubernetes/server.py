@@ -102,6 +102,8 @@ class ApiServer:
                 return discovery.api_group(group)
             case ["apis", group, "v1"] if group in discovery.GROUPS:
                 return discovery.resources(group)
+            case ["openapi", "v2"]:
+                raise StatusError(404, "the sandbox's API server has no /openapi/v2; kubectl 1.29 and later read /openapi/v3 instead")
             case ["openapi", "v3"]:
                 return openapi.paths()
             case ["openapi", "v3", *name] if "/".join(name) in openapi.paths()["paths"]:

@@ -241,3 +241,9 @@ def test_warning_carries_no_line_end_into_the_headers(api_world: ApiWorld) -> No
     answer = api_world.admin.post(CONFIG_MAPS, json={"metadata": {"name": "c"}, 'a\r\nSet-Cookie: "\u00fc': 1})
     assert answer.headers.get_list("warning") == ['299 - "unknown field \\"a\\r\\nSet-Cookie: \\"\\u00fc\\""']
     assert "set-cookie" not in answer.headers
+
+
+def test_clients_that_are_too_old_are_told_what_would_do(api_world: ApiWorld) -> None:
+    answer = api_world.admin.get("/openapi/v2")
+    assert answer.status_code == 404
+    assert answer.json()["message"] == "the sandbox's API server has no /openapi/v2; kubectl 1.29 and later read /openapi/v3 instead"
