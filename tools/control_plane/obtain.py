@@ -137,7 +137,7 @@ def find_go() -> str:
     Raises:
         NotObtainedError: There is none, or there is no room for what it makes.
     """
-    go = shutil.which("go", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/go/bin"]))
+    go = shutil.which("go")
     if go is None:
         raise NotObtainedError(
             CANNOT_BE_HAD,
