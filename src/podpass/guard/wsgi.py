@@ -46,6 +46,7 @@ class GuardMiddleware:
 def _incoming(environ: Environ) -> Incoming:
     """Read a request. Texts of WSGI hold bytes, one for each character (PEP 3333)."""
     mount, below = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+    below = below or ("" if mount else "/")
     sent = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     raw = (sent or "").partition("?")[0].encode("latin-1", "replace") or quote(_octets(mount + below), safe="/").encode("ascii")
     headers = [(name, environ[key].encode("latin-1", "replace")) for key, name in _HEADERS if key in environ]

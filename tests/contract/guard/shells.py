@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each shell as one function: a request goes in, what the client sees comes out, and the handler counts its runs."""
+
+import asyncio
+import io
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import uvicorn
+
+from podpass.guard import Guard, asgi, wsgi
+
+Headers = list[tuple[bytes, bytes]]
+Ask = Callable[[str, bytes, Headers], "Seen"]
+
+
+@dataclass
+class Seen:
+    """What a client gets, and what the handler has seen."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The code in the body of a refusal."""
+        return str(json.loads(self.body)["code"])
+
+
+@dataclass
+class Handler:
+    """An application that counts its runs and notes who called."""
+
+    calls: list[str | None] = field(default_factory=list)
+
+    def note(self, connection: Any) -> None:  # noqa: ANN401 - a scope or an environ
+        found = asgi.caller(connection)
+        self.calls.append(found.subject if found else None)
+
+    async def asgi(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        if scope["type"] == "lifespan":
+            for phase in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{phase}.complete"})
+            return
+        self.note(scope)
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    def wsgi(self, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> list[bytes]:
+        self.note(environ)
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+
+@dataclass
+class Shell:
+    """A shell under test."""
+
+    name: str
+    serve: Callable[[Guard, Handler], Any]
+    methods: frozenset[str] | None = None
+    # What a server itself refuses, or cannot hand on, before any guard sees it.
+    unseen: Callable[[bytes, Headers], bool] = lambda _target, _headers: False
+
+
+async def drive(app: asgi.App, scope: dict[str, Any]) -> list[asgi.Message]:
+    sent: list[asgi.Message] = []
+
+    async def receive() -> asgi.Message:
+        return {"type": "websocket.connect"} if scope["type"] == "websocket" else {"type": "http.request", "body": b""}
+
+    async def send(message: asgi.Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return sent
+
+
+def scope_of(kind: str, method: str, target: bytes, headers: Headers) -> dict[str, Any]:
+    raw, _, query = target.partition(b"?")
+    path = unquote_to_bytes(raw).decode("utf-8", "replace")
+    scope = {"type": kind, "raw_path": raw, "path": path, "query_string": query, "headers": headers, "root_path": ""}
+    return scope | ({"method": method} if kind == "http" else {})
+
+
+def _seen(sent: list[asgi.Message], prefix: str) -> Seen:
+    start, body = sent
+    assert (start["type"], body["type"]) == (f"{prefix}.start", f"{prefix}.body")
+    return Seen(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body["body"])
+
+
+@contextmanager
+def asgi_http(guard: Guard, handler: Handler) -> Iterator[Ask]:
+    app = asgi.GuardMiddleware(handler.asgi, guard)
+    yield lambda *request: _seen(asyncio.run(drive(app, scope_of("http", *request))), "http.response")
+
+
+@contextmanager
+def asgi_websocket(guard: Guard, handler: Handler) -> Iterator[Ask]:
+    """A server that lets an application answer a handshake."""
+    app = asgi.GuardMiddleware(handler.asgi, guard)
+
+    def ask(method: str, target: bytes, headers: Headers) -> Seen:
+        scope = scope_of("websocket", method, target, headers) | {"extensions": {"websocket.http.response": {}}}
+        sent = asyncio.run(drive(app, scope))
+        return Seen(200, {}, b"") if sent[0]["type"] == "websocket.accept" else _seen(sent, "websocket.http.response")
+
+    yield ask
+
+
+@contextmanager
+def asgi_websocket_close(guard: Guard, handler: Handler) -> Iterator[Ask]:
+    """A server that can only close: the client sees 403; the reason stands in for what it would have been told."""
+    app = asgi.GuardMiddleware(handler.asgi, guard)
+
+    def ask(method: str, target: bytes, headers: Headers) -> Seen:
+        (message,) = asyncio.run(drive(app, scope_of("websocket", method, target, headers)))
+        if message["type"] == "websocket.accept":
+            return Seen(200, {}, b"")
+        assert (message["type"], message["code"]) == ("websocket.close", 1008)
+        return Seen(0, {}, json.dumps({"code": message["reason"]}).encode())
+
+    yield ask
+
+
+def _environ(method: str, target: bytes, headers: Headers) -> wsgi.Environ:
+    raw = target.partition(b"?")[0]
+    environ: wsgi.Environ = {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(raw).decode("latin-1"),
+        "RAW_URI": target.decode("latin-1"),
+        "wsgi.input": io.BytesIO(),
+    }
+    for name, value in headers:
+        key = "HTTP_" + name.decode().upper().replace("-", "_")
+        environ[key] = f"{environ[key]},{value.decode('latin-1')}" if key in environ else value.decode("latin-1")
+    return environ
+
+
+@contextmanager
+def wsgi_shell(guard: Guard, handler: Handler) -> Iterator[Ask]:
+    app = wsgi.GuardMiddleware(handler.wsgi, guard)
+
+    def ask(method: str, target: bytes, headers: Headers) -> Seen:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        body = b"".join(app(_environ(method, target, headers), lambda *start: started.append(start)))
+        ((status, answered),) = started
+        return Seen(int(status.partition(" ")[0]), {name.lower(): value for name, value in answered}, body)
+
+    yield ask
+
+
+def _request(port: int, method: str, target: bytes, headers: Headers) -> Seen:
+    """Send what a careful client would not."""
+    lines = [method.encode() + b" " + target + b" HTTP/1.1", b"host: localhost", b"connection: close"]
+    lines += [name + b": " + value for name, value in headers]
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *fields = head.decode("latin-1").split("\r\n")
+    return Seen(int(status.split()[1]), dict(line.lower().split(": ", 1) for line in fields), body)
+
+
+def _uvicorn(http: str) -> Callable[[Guard, Handler], Any]:
+    @contextmanager
+    def serve(guard: Guard, handler: Handler) -> Iterator[Ask]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(asgi.GuardMiddleware(handler.asgi, guard), http=http, log_config=None, loop="asyncio", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield lambda *request: _request(listener.getsockname()[1], *request)
+        finally:
+            server.should_exit = True
+            thread.join()
+            listener.close()
+
+    return serve
+
+
+def _not_http(target: bytes, _headers: Headers) -> bool:
+    """Tell what an HTTP parser refuses itself, or reads as something else than a path."""
+    return not target.startswith(b"/") or not target.isascii() or any(octet < 0x21 for octet in target) or b"#" in target
+
+
+SHELLS = [
+    Shell("asgi http", asgi_http),
+    Shell("asgi websocket", asgi_websocket, frozenset({"GET"})),
+    Shell("asgi websocket, close only", asgi_websocket_close, frozenset({"GET"})),
+    Shell("wsgi", wsgi_shell),
+    Shell("uvicorn, httptools", _uvicorn("httptools"), unseen=_not_http),
+    Shell("uvicorn, h11", _uvicorn("h11"), unseen=_not_http),
+]

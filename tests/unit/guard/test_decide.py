@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What contract tests cannot see: what a decision says to logs, and what it asks of whom."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from guarding import World, bearer, good, google, of, policy
+from podpass.errors import KeySetError, UnexpectedAnswerError
+from podpass.guard import Allow, Deny, Incoming
+from podpass.guard.answer import refusal
+from podpass.guard.decide import Judge
+from podpass.policy import Refusal
+from token_forge import NOW, SUBJECT
+
+
+def ask(target: str = "/private", token: str | None = None) -> Incoming:
+    return Incoming("GET", target.encode(), [bearer(token)] if token else [])
+
+
+def decide(world: World, request: Incoming) -> Allow | Deny:
+    return world.wiring().judge(policy(world.mode)).decide(request, now=NOW)
+
+
+def test_an_admission_names_the_caller_and_the_rule() -> None:
+    decision = decide(World(), ask(token=good()))
+    assert isinstance(decision, Allow)
+    assert decision.identity is not None
+    assert (decision.identity.subject, decision.rule, decision.audited) == (SUBJECT, "private", None)
+    assert decision.reason == "rule private admits the caller"
+
+
+def test_audit_notes_what_the_rules_would_have_refused() -> None:
+    for target, token, refused, rule in (
+        ("/private", of("shop", "cart"), Refusal.NOT_A_MEMBER, "private"),
+        ("/nowhere", good(), Refusal.NO_RULE, None),
+        ("/node", google(), Refusal.CONDITION, "node"),
+    ):
+        decision = decide(World("audit"), ask(target, token))
+        assert isinstance(decision, Allow)
+        assert (decision.audited, decision.rule) == (refused, rule)
+
+
+def test_a_denial_names_the_caller_as_far_as_it_is_known() -> None:
+    decision = decide(World(), ask(token=of("shop", "cart")))
+    assert isinstance(decision, Deny)
+    assert (str(decision.identity), decision.rule) == ("cluster/system:serviceaccount:shop:cart", "private")
+    decision = decide(World(), ask())
+    assert isinstance(decision, Deny)
+    assert decision.reason == "the request has no token, and rule private does not name the caller"
+
+
+def test_the_api_server_is_asked_where_the_rule_wants_it_and_nowhere_else() -> None:
+    world = World()
+    for target in ("/", "/private", "/nowhere"):
+        decide(world, ask(target, good()))
+    decide(world, ask("/reviewed", google()))
+    decide(world, ask("/reviewed"))
+    assert world.reviews.asked == []
+    assert isinstance(decide(world, ask("/reviewed", good())), Allow)
+    assert world.reviews.asked == [(SUBJECT, "orders-api")]
+
+
+@pytest.mark.parametrize("mode", ["enforce", "audit"])
+def test_invariant_1_a_review_is_authentication_and_not_relaxed(mode: str) -> None:
+    world = World(mode)
+    world.reviews.gone.add(SUBJECT)
+    decision = decide(world, ask("/reviewed", good()))
+    assert isinstance(decision, Deny)
+    assert (decision.status, decision.code) == (401, "token.revoked")
+    world.reviews.is_down = True
+    decision = decide(world, ask("/reviewed", good()))
+    assert isinstance(decision, Deny)
+    assert (decision.status, decision.code, decision.retry_after_s) == (503, "review.unavailable", 1)
+
+
+def test_a_review_that_nobody_can_do_is_a_503() -> None:
+    judge = Judge(policy(), World().wiring().judge(policy()).authenticator)
+    decision = judge.decide(ask("/reviewed", good()), now=NOW)
+    assert isinstance(decision, Deny)
+    assert (decision.status, decision.retry_after_s) == (503, 10)
+
+
+@pytest.mark.parametrize(("after_s", "header"), [(0.0, "1"), (0.2, "1"), (2.5, "3"), (10.0, "10")])
+def test_retry_after_is_in_whole_seconds(after_s: float, header: str) -> None:
+    denied = Deny(503, "keys.unavailable", "", retry_after_s=max(1, -int(-after_s // 1)))
+    assert dict(refusal(denied).headers)["retry-after"] == header
+
+
+@pytest.mark.parametrize("error", [KeySetError("The JWKS cannot be read."), UnexpectedAnswerError("Not JSON.")])
+def test_a_neighbours_fault_is_a_503(error: Exception) -> None:
+    class Broken:
+        def authenticate(self, token: bytes, *, now: Any) -> Any:  # noqa: ANN401, ARG002 - the protocol's
+            raise error
+
+        def missing_keys(self) -> tuple[str, ...]:
+            return ()
+
+    decision = Judge(policy(), Broken()).decide(ask(token=good()), now=NOW)
+    assert isinstance(decision, Deny)
+    assert (decision.status, decision.retry_after_s) == (503, 10)
+
+
+def test_the_moment_is_the_callers() -> None:
+    judge = World().wiring().judge(policy())
+    late = judge.decide(ask(token=good()), now=NOW + timedelta(hours=2))
+    assert isinstance(late, Deny)
+    assert late.code == "token.expired"
