@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a plan, its progress and its end look to a person, within 80 columns."""
+"""How a plan, its progress and its end look to a person: within 80 columns, but for addresses, which are never broken: they are copied."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ _LOOKS = {
     "adopt": ("=", "cyan", "adopt", "adopted"),
     "delete": ("-", "red", "delete", "deleted"),
 }
-_LONG = 56
+_LONG = 66  # what an indent leaves of a line
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -40,7 +40,7 @@ def show_plan(plan: "Plan", out: Console) -> None:
     """Print what would change, and what a reader should know."""
     subject = plan.subject
     out.print(Text.assemble(("Federation ", "bold"), (subject.federation, "bold")))
-    out.print(Text(f"  issuer   {subject.issuer}"), overflow="fold")
+    out.print(Text(f"  issuer   {subject.issuer}"), soft_wrap=True)
     out.print(Text(f"  project  {subject.project} ({subject.project_number})"))
     out.print()
     for change in plan.changes:
@@ -69,9 +69,9 @@ def summary(plan: "Plan") -> str:
 
 def _show_change(change: "Change", out: Console) -> None:
     sign, colour, _, _ = _LOOKS[change.action.value]
-    out.print(Text.assemble((f"  {sign} ", colour), change.address, (_hint(change), "dim")), overflow="fold")
+    out.print(Text.assemble((f"  {sign} ", colour), change.address, (_hint(change), "dim")), soft_wrap=True)
     for field in change.fields:
-        out.print(Text.assemble("      ", _field(field)), overflow="fold")
+        out.print(_field(field), soft_wrap=True)
 
 
 def _wrapped(text: str, *, first: int) -> str:
@@ -90,8 +90,11 @@ def _hint(change: "Change") -> str:
 
 
 def _field(field: "FieldChange") -> Text:
+    """Return a field's change in one line, or in three where it is long."""
     before, after = (_value(field.name, value) for value in (field.before, field.after))
-    return Text.assemble(f"{field.name}: ", (before, "red"), " -> ", (after, "green"))
+    if len(field.name) + len(before) + len(after) <= _LONG:
+        return Text.assemble(f"      {field.name}: ", (before, "red"), " -> ", (after, "green"))
+    return Text.assemble(f"      {field.name}:\n        - ", (before, "red"), "\n        + ", (after, "green"))
 
 
 def _value(name: str, value: Any) -> str:  # noqa: ANN401 - a JSON value
@@ -129,9 +132,9 @@ def progress() -> Iterator["Callable[[Event], None]"]:
             if event.happened == "done":
                 for change in event.step.changes:
                     sign, colour, _, done = _LOOKS[change.action.value]
-                    err.print(Text.assemble((f"  {sign} ", colour), change.address, (f"  {done}", "dim")), overflow="fold")
+                    err.print(Text.assemble((f"  {sign} ", colour), change.address, (f"  {done}", "dim")), soft_wrap=True)
             elif event.happened == "failed":
-                err.print(Text.assemble(("  ! ", "red"), key, ("  failed", "dim")), overflow="fold")
+                err.print(Text.assemble(("  ! ", "red"), key, ("  failed", "dim")), soft_wrap=True)
             if status is not None:
                 waits = f": {event.detail} Trying again." if event.happened == "waiting" else ""
                 status.update(Text(f"{', '.join(under_way[:2])}{waits}"[: WIDTH - 4]))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 
 from podpass.config.federation import Federation
+from podpass.federate import documents
 from podpass.federate.acts import handlers
 from podpass.federate.kinds import policies
 from podpass.federate.marks import Mark
@@ -86,6 +87,8 @@ def outline(federation: Federation) -> Iterator[tuple[Kind, Mapping[str, JSON]]]
     if bucket:
         yield Kind.BUCKET, {"bucket": bucket.name, "project": google.project}
         yield Kind.GRANT, {"target": f"bucket/{bucket.name}"}
+        for path in (documents.KEYS_PATH, documents.DISCOVERY_PATH):
+            yield Kind.OBJECT, {"bucket": bucket.name, "object": path}
     for workload in federation.workloads:
         account = workload.google_service_account
         if account:

@@ -37,11 +37,13 @@ class Gallows:
         counts: Which requests count.
         at: The request to kill at, from 1; 0: none.
         moment: Before it is sent on, or after it was answered.
+        signal: SIGKILL; another one is sent before, and the request is passed on.
     """
 
     counts: Callable[[str, str], bool] = lambda _verb, _path: True
     at: int = 0
     moment: Moment = "before"
+    signal: int = signal.SIGKILL
     seen: int = 0
     pid: int = 0
     trail: list[str] = field(default_factory=list)
@@ -65,7 +67,7 @@ class Gallows:
     def kill(self) -> None:
         """Kill the process; the caller answers nothing."""
         self._known.wait(10)
-        os.kill(self.pid, signal.SIGKILL)
+        os.kill(self.pid, self.signal)
 
 
 class Middle:
@@ -163,12 +165,13 @@ class _Passage(http.server.BaseHTTPRequestHandler):
         gallows = self.middle.gallows
         is_last = gallows.judge(self.command, self.path)
         if is_last and gallows.moment == "before":
-            self.close_connection = True
             gallows.kill()
-            return
+            if gallows.signal == signal.SIGKILL:
+                self.close_connection = True
+                return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
         answer = self.client.request(self.command, self.origin + self.path, content=body, headers=headers)
-        if is_last:
+        if is_last and gallows.signal == signal.SIGKILL:
             self.close_connection = True
             gallows.kill()
             return

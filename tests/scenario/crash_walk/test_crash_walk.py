@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGKILL at every request in turn, then again: the same end as without. Invariant 6; see README.md."""
 
+import gc
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,9 @@ import pytest
 from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings
 from scenario.crash_walk.gallows import Gallows, Middle, Moment, is_writing
+
+# A peer that was killed in its TLS handshake leaves a socket that CPython's ssl module forgets to close; it is collected in `walk`.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 FILE = str(Path(__file__).parents[3] / "examples" / "first-article" / "podpass.yaml")
 COMMANDS = {
@@ -126,7 +131,8 @@ def walk(world: World, command: str, moment: Moment, at: int, gallows: Gallows, 
         third = Gallows(is_writing)
         assert world.forge.run(COMMANDS[command], middle, third) == 0
         assert third.trail == []
-        return was_killed
+    gc.collect()
+    return was_killed
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -137,6 +143,18 @@ def test_a_killed_run_is_finished_by_the_next_one(world: World, command: str) ->
         at = 1 + index * (len(trail) - 1) // (SAMPLES - 1)
         moment = MOMENTS[index % 2]
         walk(world, command, moment, at, Gallows(is_writing, at, moment), end)
+
+
+def test_ctrl_c_says_how_far_it_came_and_the_next_run_continues(world: World) -> None:
+    end, _ = expected(world, "apply")
+    with world.from_state("nothing") as (sandbox, middle):
+        creates_account = Gallows(lambda verb, path: verb == "POST" and path.endswith("/serviceAccounts"), at=1, signal=signal.SIGINT)
+        assert world.forge.run(COMMANDS["apply"], middle, creates_account) == 1
+        told = world.forge.output.read_text()
+        assert re.search(r"Interrupted: [1-9] of 10 changes w(as|ere) made\. \[plan\.interrupted\]", told), told
+        assert "Run `podpass apply` again: it continues where this run stopped." in told
+        assert world.forge.run(COMMANDS["apply"], middle, Gallows()) == 0
+        assert stable(sandbox) == end
 
 
 @pytest.mark.slow

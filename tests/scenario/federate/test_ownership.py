@@ -137,7 +137,7 @@ def test_a_drifted_provider_is_put_right(story: Story) -> None:
     iam.update_provider(story.google, name, {"attributeCondition": "true"}, ["attributeCondition"])
     answer = story.run("plan", "--exit-code")
     assert answer.code == 10
-    assert "attributeCondition: true -> assertion.sub ==" in answer.out
+    assert "attributeCondition:\n        - true\n        + assertion.sub ==" in answer.out
     story.done("apply", "--yes")
     assert story.run("plan", "--exit-code").code == 0
 

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+
+from podpass.config.federation import load
+from podpass.federate.draft import draft, identifier
+from podpass.names import ServiceAccountRef
+
+
+def test_a_draft_is_a_good_federation_file(tmp_path: Path) -> None:
+    file = tmp_path / "podpass.yaml"
+    file.write_text(draft("admin@it's-demo", "demo-project", [ServiceAccountRef("shop", "web"), ServiceAccountRef("shop", "api")]))
+    federation = load(file)
+    assert federation.cluster.context == "admin@it's-demo"
+    assert federation.google.pool.id == "admin-it-s-demo"
+    assert [str(workload.service_account) for workload in federation.workloads] == ["shop/web", "shop/api"]
+
+
+def test_a_draft_without_workloads_holds_one_to_rename(tmp_path: Path) -> None:
+    file = tmp_path / "podpass.yaml"
+    file.write_text(draft("demo", "demo-project", []))
+    assert [str(workload.service_account) for workload in load(file).workloads] == ["default/my-workload"]
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        ("admin@demo", "admin-demo"),
+        ("gcp-demo", "demo"),
+        ("k3", "cluster-k3"),
+        ("@", "cluster"),
+        ("arn:aws:eks:eu-west-1:123456789012:cluster/production", "arn-aws-eks-eu-west-1-1234567890"),
+    ],
+)
+def test_a_pools_id_is_made_of_any_contexts_name(context: str, expected: str) -> None:
+    assert identifier(context) == expected
