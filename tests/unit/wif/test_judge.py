@@ -406,3 +406,29 @@ def test_a_trace_holds_no_token() -> None:
     for judgement in (judged(token), judged(token[:-3] + "AAA"), judged(token + "=")):
         text = repr(judgement)
         assert not any(part in text for part in token.split("."))
+
+
+def test_a_trace_says_what_was_compared() -> None:
+    def details(token: str, provider: Provider = PROVIDER) -> dict[str, str]:
+        return {check.name: check.detail for check in judged(token, provider).checks}
+
+    assert details(forged()) == {
+        "provider": "Pool and provider are active.",
+        "parse": "A signed JWT: alg ES256, kid 'ec-1'.",
+        "issuer": f"iss is '{ISSUER}', the provider's issuerUri.",
+        "audience": f"aud holds '{AUDIENCE}', the default: the provider's own name.",
+        "lifetime": "exp is 3600 s after iat, and now is between them (60 s of skew).",
+        "key": "Key 'ec-1' is one of the issuer's published keys.",
+        "signature": "The signature is one of that key, ES256.",
+        "mapping": f"google.subject = '{SUBJECT}'; attribute.namespace = 'shop'.",
+        "condition": f"{PROVIDER.attribute_condition} is true.",
+        "expiry": "The federated token lives 3598 s.",
+    }
+    other = replace(mapping(attribute__x="assertion.aud"), allowed_audiences=(AUDIENCE,))
+    assert details(forged(), other)["audience"] == f"aud holds '{AUDIENCE}'."
+    assert details(forged(), other)["mapping"] == "attribute.x is a list of other things."
+    assert details(forged(), mapping(attribute__x="assertion.iat"))["mapping"] == "attribute.x is int."
+    assert details(forged(), mapping())["condition"] == "The provider has none: every token that came this far is accepted."
+    assert details(forged(iat=None))["lifetime"] == "The token has no iat."
+    assert details(forged(exp=None))["lifetime"] == "The token has no exp."
+    assert details(forged(iss=["x"]))["issuer"] == f"iss is ['x']; the provider's issuerUri is '{ISSUER}'."

@@ -174,6 +174,7 @@ def jwks(**changed: Any) -> str:  # noqa: ANN401 - any JSON
         pytest.param("[]", SYNTAX, id="list"),
         pytest.param("{}", SYNTAX, id="no-keys"),
         pytest.param('{"keys":[]}', SYNTAX, id="empty"),
+        pytest.param('{"keys":7}', SYNTAX, id="keys-number"),
         pytest.param('{"keys":["x"]}', SYNTAX, id="no-object"),
         pytest.param(jwks(x5c=["AA"]), SYNTAX, id="x5c"),
         pytest.param(jwks(x5t="AA"), SYNTAX, id="x5t"),
