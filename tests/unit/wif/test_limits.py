@@ -223,3 +223,7 @@ def test_several_mistakes_are_told_together() -> None:
         "attributeMapping",
         "oidc.jwksJson",
     ]
+
+
+def test_an_expression_of_2048_characters_is_accepted() -> None:
+    assert broken(attribute_mapping={"google.subject": "assertion.sub", "attribute.x": f"'{'x' * 2046}'"}) == []
