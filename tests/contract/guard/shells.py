@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -34,15 +35,24 @@ class Seen:
         return str(json.loads(self.body)["code"])
 
 
-@dataclass
 class Handler:
     """An application that counts its runs and notes who called."""
 
-    calls: list[str | None] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._calls: list[str | None] = []
+
+    @property
+    def calls(self) -> list[str | None]:
+        """Who has called, in order."""
+        return self._calls
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self._calls.clear()
 
     def note(self, connection: Any) -> None:  # noqa: ANN401 - a scope or an environ
         found = asgi.caller(connection)
-        self.calls.append(found.subject if found else None)
+        self._calls.append(found.subject if found else None)
 
     async def asgi(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] == "lifespan":
@@ -64,15 +74,44 @@ class Handler:
         return [b"ok"]
 
 
+class FarHandler(Handler):
+    """One that runs in other processes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    @property
+    def calls(self) -> list[str | None]:
+        """Who has called, in order."""
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        return [line or None for line in lines]
+
+    def forget(self) -> None:
+        """Begin to count anew."""
+        self._path.unlink(missing_ok=True)
+
+    def note(self, connection: Any) -> None:  # noqa: ANN401 - a scope or an environ
+        found = asgi.caller(connection)
+        with self._path.open("a") as file:
+            file.write((found.subject if found else "") + "\n")
+
+
 @dataclass
 class Shell:
     """A shell under test."""
 
     name: str
-    serve: Callable[[Guard, Handler], Any]
+    serve: Callable[[Guard, Any], Any]
     methods: frozenset[str] | None = None
     # What a server itself refuses, or cannot hand on, before any guard sees it.
-    unseen: Callable[[bytes, Headers], bool] = lambda _target, _headers: False
+    unseen: Callable[[bytes, Headers], bool] = field(default=lambda _target, _headers: False)
+    handler: Callable[[], Handler] = Handler
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it runs in the test's own process, where the world can be bent while it serves."""
+        return self.handler is Handler
 
 
 async def drive(app: asgi.App, scope: dict[str, Any]) -> list[asgi.Message]:
@@ -163,7 +202,7 @@ def wsgi_shell(guard: Guard, handler: Handler) -> Iterator[Ask]:
     yield ask
 
 
-def _request(port: int, method: str, target: bytes, headers: Headers) -> Seen:
+def request(port: int, method: str, target: bytes, headers: Headers) -> Seen:
     """Send what a careful client would not."""
     lines = [method.encode() + b" " + target + b" HTTP/1.1", b"host: localhost", b"connection: close"]
     lines += [name + b": " + value for name, value in headers]
@@ -184,7 +223,7 @@ def _uvicorn(http: str) -> Callable[[Guard, Handler], Any]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield lambda *request: _request(listener.getsockname()[1], *request)
+            yield lambda *asked: request(listener.getsockname()[1], *asked)
         finally:
             server.should_exit = True
             thread.join()
@@ -193,7 +232,7 @@ def _uvicorn(http: str) -> Callable[[Guard, Handler], Any]:
     return serve
 
 
-def _not_http(target: bytes, _headers: Headers) -> bool:
+def is_no_path(target: bytes, _headers: Headers) -> bool:
     """Tell what an HTTP parser refuses itself, or reads as something else than a path."""
     return not target.startswith(b"/") or not target.isascii() or any(octet < 0x21 for octet in target) or b"#" in target
 
@@ -202,7 +241,7 @@ SHELLS = [
     Shell("asgi http", asgi_http),
     Shell("asgi websocket", asgi_websocket, frozenset({"GET"})),
     Shell("asgi websocket, close only", asgi_websocket_close, frozenset({"GET"})),
-    Shell("wsgi", wsgi_shell),
-    Shell("uvicorn, httptools", _uvicorn("httptools"), unseen=_not_http),
-    Shell("uvicorn, h11", _uvicorn("h11"), unseen=_not_http),
+    Shell("wsgi", wsgi_shell, unseen=lambda target, _headers: not target),
+    Shell("uvicorn, httptools", _uvicorn("httptools"), unseen=is_no_path),
+    Shell("uvicorn, h11", _uvicorn("h11"), unseen=is_no_path),
 ]
