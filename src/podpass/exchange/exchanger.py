@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeGuard
 from urllib.parse import urlsplit
 
 import httpx2
@@ -32,6 +32,8 @@ _DESCRIPTION_LIMIT_CHARS = 600
 _DEFAULT_LIFETIME = timedelta(hours=1)
 # A federated token is never longer-lived; Google leaves `expires_in` out for one that is about to end. [M]
 _MISSING_EXPIRES_IN = timedelta(seconds=1)
+# No token of Google's lives longer than 12 hours; more than a day is no lifetime.
+_LONGEST_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,11 @@ class Exchanger:
             raise _exchange_refused(response, self._provider)
         answer = _object(response, "the security token service")
         token, expires_in = answer.get("access_token"), answer.get("expires_in", _MISSING_EXPIRES_IN.total_seconds())
-        if not isinstance(token, str) or not token or not isinstance(expires_in, int | float):
+        if not _is_token(token):
             raise _unexpected("the security token service", "has no access_token")
+        # The comparison is False for NaN; bool is an int to Python, not to JSON.
+        if type(expires_in) not in {int, float} or not 0 <= expires_in <= _LONGEST_S:
+            raise _unexpected("the security token service", "has an expires_in that is no lifetime")
         return AccessToken(Secret(token, "federated token"), asked_at + timedelta(seconds=expires_in))
 
     def impersonated_token(self, federated: AccessToken) -> AccessToken:
@@ -144,7 +149,7 @@ class Exchanger:
             raise _impersonation_refused(response, self._account)
         answer = _object(response, "IAM Credentials")
         token, until = answer.get("accessToken"), answer.get("expireTime")
-        if not isinstance(token, str) or not token or not isinstance(until, str):
+        if not _is_token(token) or not isinstance(until, str):
             raise _unexpected("IAM Credentials", "has no accessToken or no expireTime")
         return AccessToken(Secret(token, "access token"), _moment(until), self._account.email)
 
@@ -172,10 +177,15 @@ def _check_origin(url: str) -> None:
     )
 
 
+def _is_token(value: object) -> TypeGuard[str]:
+    """Whether it can stand in a header: printable ASCII without spaces."""
+    return isinstance(value, str) and bool(value) and all("!" <= character <= "~" for character in value)
+
+
 def _object(response: httpx2.Response, who: str) -> dict[str, Any]:
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         # Without a cause: the decoder's error holds the answer, and the answer may hold a token.
@@ -190,14 +200,14 @@ def _unexpected(who: str, fault: str) -> UnexpectedAnswerError:
 def _moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise _unexpected("IAM Credentials", "has an expireTime that is no time") from None
 
 
 def _exchange_refused(response: httpx2.Response, provider: ProviderName) -> NeighbourError | ExchangeRefusedError:
     try:
         body = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     code = body.get("error") if isinstance(body, dict) else None
     if not isinstance(code, str):

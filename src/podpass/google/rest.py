@@ -145,7 +145,7 @@ class GoogleClient:
             return {}
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise UnexpectedAnswerError(

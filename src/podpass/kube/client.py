@@ -92,7 +92,7 @@ class KubeClient:
         content = self.send(request)
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise UnexpectedAnswerError(

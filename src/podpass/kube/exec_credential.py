@@ -81,7 +81,7 @@ class ExecCredential(httpx2.Auth):
         except (OSError, subprocess.TimeoutExpired) as error:
             raise self._failed(f"{type(error).__name__}.", "Run it by hand to see why.") from None
         if done.returncode != 0:
-            words = redact(done.stderr.decode(errors="replace").strip())[-400:]
+            words = redact(done.stderr.decode(errors="replace").strip()[-4096:])[-400:]
             raise self._failed(f"It ended with exit code {done.returncode}: {words}", "Log in with your cloud's tool, then repeat.")
         return self._read(done.stdout)
 
@@ -91,7 +91,7 @@ class ExecCredential(httpx2.Auth):
             token = status["token"]
             until = status.get("expirationTimestamp")
             expires_at = datetime.fromisoformat(until).astimezone(UTC) if until else None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             token = None
         if not isinstance(token, str) or not token:
             # The output may hold the secret in another place, so it is not shown.

@@ -42,4 +42,8 @@ def request_token(
     token, until = (status.get("token"), status.get("expirationTimestamp")) if isinstance(status, dict) else (None, None)
     if not isinstance(token, str) or not token or not isinstance(until, str):
         raise UnexpectedAnswerError(f"The cluster's TokenRequest for {account} has no token or no expirationTimestamp.")
-    return ServiceAccountToken(Secret(token, "subject token"), datetime.fromisoformat(until))
+    try:
+        expires_at = datetime.fromisoformat(until)
+    except ValueError:
+        raise UnexpectedAnswerError(f"The cluster's TokenRequest for {account} has an expirationTimestamp that is no time.") from None
+    return ServiceAccountToken(Secret(token, "subject token"), expires_at)

@@ -9,7 +9,7 @@ from podpass.verify.jwks import parse_jwk
 
 # [R] Only these members; a series of measurements saw `x5c` accepted, the reference says it is not. [M]
 _MEMBERS = frozenset({"kty", "alg", "use", "kid", "n", "e", "x", "y", "crv"})
-_CURVES = frozenset({"P-256"})
+_CURVES = ("P-256",)
 _SYNTAX = "Input JWK is not in a valid json format"  # [R][M]
 _CORRUPT = "Input jwks contains corrupted key material."  # [M] for OKP, [?] for numbers that are no key and RSA keys under 2048 bits
 _TYPE = "Invalid JWKs. Only RSA, EC key types are supported."  # [M] for P-384 and P-521; what stands between its halves is not known [?]
@@ -31,7 +31,8 @@ def _judge_key(entry: Any) -> str | None:  # noqa: ANN401 - whatever the JSON ho
         return _SYNTAX
     if entry.get("kty") == "OKP":
         return _CORRUPT
-    if entry.get("kty") not in {"RSA", "EC"} or (entry["kty"] == "EC" and entry.get("crv") not in _CURVES):
+    # Tuples, since a member may hold a list, which no set can be asked for.
+    if entry.get("kty") not in ("RSA", "EC") or (entry["kty"] == "EC" and entry.get("crv") not in _CURVES):
         return _TYPE
     try:
         parse_jwk(entry)

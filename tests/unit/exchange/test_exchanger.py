@@ -205,10 +205,18 @@ BAD_ANSWERS = {
     "a list": (httpx2.Response(200, content=b"[]"), None),
     "no token": (httpx2.Response(200, json={"expires_in": 5}), None),
     "a strange time": (httpx2.Response(200, json={"access_token": "ya29.x", "expires_in": "soon"}), None),
+    "no number": (httpx2.Response(200, content=b'{"access_token": "ya29.x", "expires_in": NaN}'), None),
+    "no end": (httpx2.Response(200, content=b'{"access_token": "ya29.x", "expires_in": 1e300}'), None),
+    "over already": (httpx2.Response(200, json={"access_token": "ya29.x", "expires_in": -5}), None),
+    "true": (httpx2.Response(200, json={"access_token": "ya29.x", "expires_in": True}), None),
+    "no header": (httpx2.Response(200, content=b'{"access_token": "ya29.x\\r\\n\\ud800", "expires_in": 5}'), None),
+    "nested": (httpx2.Response(200, content=b"[" * 100_000), None),
+    "a nested refusal": (httpx2.Response(400, content=b"[" * 100_000), None),
     "no OAuth error": (httpx2.Response(500, content=b"<html>"), None),
     "account: no JSON": (None, httpx2.Response(200, content=b"ya29.x")),
     "account: no token": (None, httpx2.Response(200, json={"expireTime": "2026-11-01T13:00:00Z"})),
     "account: a strange time": (None, httpx2.Response(200, json={"accessToken": "ya29.x", "expireTime": "soon"})),
+    "account: before all time": (None, httpx2.Response(200, json={"accessToken": "ya29.x", "expireTime": "0001-01-01T00:00:00+14:00"})),
 }
 
 

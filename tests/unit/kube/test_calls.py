@@ -134,6 +134,16 @@ def test_a_token_request_without_a_token_is_told(answer: dict[str, Any]) -> None
         tokens.request_token(cluster(answer).client(), ACCOUNT)
 
 
+def test_a_token_without_an_end_is_told() -> None:
+    with pytest.raises(UnexpectedAnswerError, match="has an expirationTimestamp that is no time"):
+        tokens.request_token(cluster({"status": {"token": "t", "expirationTimestamp": "soon"}}).client(), ACCOUNT)
+
+
+def test_an_answer_that_is_nested_without_end_is_told() -> None:
+    with pytest.raises(UnexpectedAnswerError, match="is not a JSON object"):
+        tokens.request_token(cluster(httpx2.Response(200, content=b"[" * 100_000)).client(), ACCOUNT)
+
+
 def test_the_server_tells_its_issuer_and_its_keys_as_they_are() -> None:
     raw = b'{"issuer":"https://kubernetes.default.svc","jwks_uri":"https://10.0.0.1/openid/v1/jwks"}\n'
     found = issuer.get_discovery(cluster(httpx2.Response(200, content=raw)).client())

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of buckets, projects and roles, and the words that are left out of other people's messages."""
 
+from time import process_time
+
 import pytest
 
 from podpass.errors import ConfigError
@@ -55,3 +57,13 @@ def test_bad_roles_are_refused(role: str) -> None:
 )
 def test_what_looks_like_a_token_is_left_out(text: str, expected: str) -> None:
     assert redact(text) == expected
+
+
+def test_a_neighbours_words_command_no_terminal() -> None:
+    assert redact("gone\x1b[2J\x9b1A\r\n\tstays") == "gone\ufffd[2J\ufffd1A\ufffd\n\tstays"
+
+
+def test_beginnings_of_tokens_without_an_end_take_no_time() -> None:
+    begun = process_time()
+    redact("eyJ" * 100_000)  # searched as a whole: over a minute
+    assert process_time() - begun < 1

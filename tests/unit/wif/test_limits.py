@@ -194,6 +194,11 @@ def test_a_key_set_that_google_refuses(text: str, message: str) -> None:
     assert broken(jwks_json=text) == [Violation("oidc.jwksJson", message)]
 
 
+@pytest.mark.parametrize("key", [{"kty": ["RSA"]}, {"kty": {}}, {"kty": "EC", "crv": ["P-256"]}, {"kty": "EC", "crv": {}}])
+def test_a_key_of_a_type_that_is_no_text_is_refused(key: dict[str, Any]) -> None:
+    assert judge_jwks(json.dumps({"keys": [key]})) == KEY_TYPE
+
+
 def test_keys_without_alg_are_accepted_and_one_bad_key_spoils_the_set() -> None:
     good = {name: value for name, value in public_jwk(ec_signer().key.public_key(), "k").items() if name not in {"alg", "use"}}
     assert judge_jwks(json.dumps({"keys": [good, good]})) is None
