@@ -157,10 +157,19 @@ _ENDS: Final = "and must start and end with an alphanumeric character"
 
 def check_name(kind: Kind, name: str) -> list[Cause]:
     """Judge a name as the real server words it."""
-    limit = _LABEL_LIMIT if kind.label_form else _SUBDOMAIN_LIMIT
+    return _check_name("metadata.name", name, is_label=kind.label_form)
+
+
+def check_label(field: str, name: str) -> list[Cause]:
+    """Judge the name of a part of an object, such as a volume, as the real server words it."""
+    return _check_name(field, name, is_label=True)
+
+
+def _check_name(field: str, name: str, *, is_label: bool) -> list[Cause]:
+    limit = _LABEL_LIMIT if is_label else _SUBDOMAIN_LIMIT
     if len(name) > limit:
-        return [invalid_value("metadata.name", name, f"must be no more than {limit} bytes")]
-    if kind.label_form:
+        return [invalid_value(field, name, f"must be no more than {limit} bytes")]
+    if is_label:
         pattern, rule, example = _LABEL_TEXT, "label must consist of lower case alphanumeric characters or '-',", "'my-name',  or '123-abc'"
     else:
         pattern, rule, example = (
@@ -171,7 +180,7 @@ def check_name(kind: Kind, name: str) -> list[Cause]:
     if re.fullmatch(pattern, name):
         return []
     said = f"a lowercase RFC 1123 {rule} {_ENDS} (e.g. {example}, regex used for validation is '{pattern}')"
-    return [invalid_value("metadata.name", name, said)]
+    return [invalid_value(field, name, said)]
 
 
 def check_labels(labels: dict[str, str]) -> list[Cause]:

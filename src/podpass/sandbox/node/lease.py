@@ -7,6 +7,7 @@ that a killed sandbox left behind is known by its node agent's lock, which nobod
 
 import fcntl
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from podpass.sandbox.node.mounts import Bind, MountError
 
 LOCK = "sandbox.lock"
 """File in a directory of a sandbox's that is kept locked while the sandbox lives."""
+# What a mount of a pod leads to (`pod.py`): WORKDIR/pods/UID/volumes/NAME.
+_OF_AN_AGENT = re.compile(r"/pods/[^/]+/volumes/")
 
 
 def lock(workdir: Path) -> int:
@@ -80,9 +83,11 @@ class Lease:
 
 def _is_left_behind(link: Path) -> bool:
     """Tell whether the node agent that made `link` is gone."""
-    owner = next((parent / LOCK for parent in link.readlink().parents if (parent / LOCK).exists()), None)
+    target = link.readlink()
+    owner = next((parent / LOCK for parent in target.parents if (parent / LOCK).exists()), None)
     if owner is None:
-        return not link.exists()
+        # The agent's directory is gone with it. Another dangling link may be the machine's own, to something not mounted now.
+        return not link.exists() and target.is_absolute() and _OF_AN_AGENT.search(str(target)) is not None
     with owner.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

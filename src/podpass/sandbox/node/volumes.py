@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The volumes of one pod: directories of the node agent's that are kept as their sources say."""
 
+import re
 from pathlib import Path
 
 from podpass.errors import NeighbourError
@@ -8,6 +9,9 @@ from podpass.sandbox.cluster_client import Object
 from podpass.sandbox.node import atomic
 from podpass.sandbox.node.mounts import Bind, MountError
 from podpass.sandbox.node.sources import PodSources
+
+# A DNS label (RFC 1123), as Kubernetes demands.
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class PodVolumes:
@@ -31,6 +35,9 @@ class PodVolumes:
                 raise MountError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
 
     async def _write_one(self, name: str, volume: Object) -> None:
+        if not _NAME.fullmatch(name):
+            # It becomes the name of a directory, in which everything that is not the volume's is taken away.
+            raise MountError(f"{name!r} cannot be the name of a volume", "", "Use lower-case letters, digits and '-'.")
         path = self._directory / name
         kind, source = _source(volume)
         payload = None if kind == "emptyDir" else await self._sources.payload(kind, source)

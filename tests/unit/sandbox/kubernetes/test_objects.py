@@ -204,3 +204,11 @@ def test_preconditions_protect_a_successor(objects: CollectedObjects) -> None:
         with pytest.raises(StatusError, match="Precondition failed"):
             objects.delete(CONFIG_MAP, "default", "c", deletion)
     assert names(objects, CONFIG_MAP) == ["c"]
+
+
+@pytest.mark.parametrize("name", ["/tmp", "../x", "Upper", "a.b", ""])
+def test_names_of_volumes_and_containers_are_labels(objects: CollectedObjects, name: str) -> None:
+    with pytest.raises(StatusError, match=r"spec\.volumes\[0\]\.name: .*a lowercase RFC 1123 label"):
+        make(objects, POD, "p", spec={"containers": CONTAINERS, "volumes": [{"name": name, "emptyDir": {}}]})
+    with pytest.raises(StatusError, match=r"spec\.containers\[0\]\.name: .*a lowercase RFC 1123 label"):
+        make(objects, POD, "p", spec={"containers": [{"name": name, "image": "i"}]})

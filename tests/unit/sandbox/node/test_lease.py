@@ -57,6 +57,22 @@ def test_link_of_a_killed_agent_is_taken_over(tmp_path: Path, volume: Path) -> N
     assert not (tmp_path / "x").is_symlink()
 
 
+def test_link_of_an_agent_whose_directory_is_gone_is_taken_over(tmp_path: Path, volume: Path) -> None:
+    (tmp_path / "x").symlink_to(tmp_path / "gone" / "pods" / "uid" / "volumes" / "token")
+    lease = Lease()
+    lease.take([Bind(volume, str(tmp_path / "x"), read_only=True)])
+    lease.release()
+    assert not (tmp_path / "x").is_symlink()
+
+
+@pytest.mark.parametrize("target", ["/srv/not-mounted-now", "elsewhere"])
+def test_link_of_the_machine_that_leads_nowhere_is_left_alone(tmp_path: Path, volume: Path, target: str) -> None:
+    (tmp_path / "x").symlink_to(target)
+    with pytest.raises(MountError, match="a pod or this machine has it"):
+        Lease().take([Bind(volume, str(tmp_path / "x"), read_only=True)])
+    assert str((tmp_path / "x").readlink()) == target
+
+
 def test_directory_has_one_agent_at_a_time(tmp_path: Path) -> None:
     held = os.fdopen(lock(tmp_path))
     with pytest.raises(MountError, match="belongs to a running sandbox"):

@@ -7,7 +7,7 @@ from typing import Final
 
 from lightkube.models.core_v1 import Pod
 
-from podpass.sandbox.kubernetes.kind import AGE, NAME, STATUS, Column, Json, Kind, Reader
+from podpass.sandbox.kubernetes.kind import AGE, NAME, STATUS, Column, Json, Kind, Reader, check_label
 from podpass.sandbox.kubernetes.kinds.service_accounts import SERVICE_ACCOUNT
 from podpass.sandbox.kubernetes.status import Cause, StatusError, forbidden, forbidden_value, required, unsupported_value
 
@@ -87,9 +87,12 @@ def check_pod_spec(spec: Json, path: str) -> list[Cause]:
     if not spec.get("containers"):
         causes.append(required(f"{path}.containers"))
     volumes = {volume["name"] for volume in spec.get("volumes") or ()}
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        causes += check_label(f"{path}.volumes[{index}].name", volume["name"])
     for place in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(place) or ()):
             here = f"{path}.{place}[{index}]"
+            causes += check_label(f"{here}.name", container["name"])
             if not container.get("image"):
                 causes.append(required(f"{here}.image"))
             for mount, row in enumerate(container.get("volumeMounts") or ()):
