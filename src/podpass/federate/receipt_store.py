@@ -70,15 +70,21 @@ class ReceiptStore:
             ) from error
 
     def remove(self) -> None:
-        """Delete the receipt, and its namespace with it where podpass made that and nothing else is in it."""
-        namespace = get_namespace(self._client, NAMESPACE)
-        if namespace is None:
-            return
-        if MADE_BY.items() <= namespace.labels.items() and not self._others():
-            delete_namespace(self._client, NAMESPACE, uid=namespace.uid)
-        elif self._known is not None:
+        """Delete the receipt, then its namespace where podpass made that and nothing else is in it; wait until both are gone.
+
+        The receipt goes by itself first: Kubernetes empties a namespace in its own time, and until then the next run would read, and
+        rely on, a receipt that is about to vanish.
+        """
+        if self._known is not None:
             delete_config_map(self._client, self._known)
-        self._known = None
+            self._known = None
+        namespace = get_namespace(self._client, NAMESPACE)
+        if namespace is None or not MADE_BY.items() <= namespace.labels.items() or self._is_used():
+            return
+        delete_namespace(self._client, NAMESPACE, uid=namespace.uid)
+        give_up_s = time.monotonic() + TERMINATING.total_seconds()
+        while time.monotonic() < give_up_s and (left := get_namespace(self._client, NAMESPACE)) and left.uid == namespace.uid:
+            self._sleep(_PAUSE_S)
 
     def _create(self, config_map: ConfigMap) -> ConfigMap:
         give_up_s = time.monotonic() + TERMINATING.total_seconds()
@@ -92,8 +98,8 @@ class ReceiptStore:
                     raise
             self._sleep(_PAUSE_S)
 
-    def _others(self) -> bool:
-        """Whether something is in the namespace besides this receipt and what Kubernetes puts there itself."""
+    def _is_used(self) -> bool:
+        """Whether something is in the namespace besides what Kubernetes puts there itself."""
         for plural, own in _CONTENTS.items():
             path = f"/api/v1/namespaces/{NAMESPACE}/{plural}"
             try:
@@ -101,6 +107,6 @@ class ReceiptStore:
             except KubeRefusedError:  # who may not look must not assume
                 return True
             names = {str(item.get("metadata", {}).get("name")) for item in answer.get("items") or []}
-            if names - own - {self._name}:
+            if names - own:
                 return True
         return False

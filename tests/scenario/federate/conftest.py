@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from podpass.kube.client import KubeClient, connect
 from podpass.kube.kubeconfig import from_dict
 from podpass.kube.objects import ensure_service_account
 from podpass.names import ServiceAccountRef
+from podpass.sandbox.binaries import cache_directory
 from podpass.sandbox.hosting import HostedSandbox
+from podpass.sandbox.settings import SandboxSettings
 
+SHORT = timedelta(milliseconds=200)
 _READING = ("getIamPolicy", "testIamPermissions", ".get", ".list", "oauth2.token")
 
 
@@ -98,11 +102,12 @@ class Story:
 _numbers = itertools.count(1)
 
 
-@pytest.fixture
-def logged_in(sandbox: HostedSandbox, monkeypatch: pytest.MonkeyPatch) -> HostedSandbox:
-    """This process is logged in to the module's sandbox."""
-    enter(sandbox, monkeypatch)
-    return sandbox
+@pytest.fixture(scope="module")
+def world(cluster_kind: str) -> Iterator[HostedSandbox]:
+    """A sandbox for a module's stories, on either cluster."""
+    control_plane = cache_directory() if cluster_kind == "real" else None
+    with HostedSandbox(SandboxSettings(control_plane=control_plane, propagation=SHORT, account_visibility=SHORT)) as sandbox:
+        yield sandbox
 
 
 def enter(sandbox: HostedSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,9 +129,10 @@ def begun(sandbox: HostedSandbox, folder: Path) -> Iterator[Story]:
 
 
 @pytest.fixture
-def story(logged_in: HostedSandbox, tmp_path: Path) -> Iterator[Story]:
-    """A story of its own in the module's sandbox; its workload's account is there."""
-    with begun(logged_in, tmp_path) as story:
+def story(world: HostedSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Story]:
+    """A story of its own in the module's sandbox, to which this process is logged in; its workload's account is there."""
+    enter(world, monkeypatch)
+    with begun(world, tmp_path) as story:
         yield story
 
 
