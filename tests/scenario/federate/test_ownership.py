@@ -2,17 +2,21 @@
 """Whose a thing is, and what may happen to it. Invariant 6."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
-from podpass.google import iam
+from podpass.google import iam, storage
 from podpass.google.policy import add_member
 from podpass.google.policy_edit import edit_policy
 from podpass.google.projects import ProjectPolicy
+from podpass.google.storage import StoredObject
 from podpass.kube.config_maps import ConfigMap, create_config_map, get_config_map, replace_config_map
 from podpass.names import PoolName
-from scenario.federate.conftest import Story
+from podpass.sandbox.hosting import HostedSandbox
+from podpass.sandbox.settings import SandboxSettings
+from scenario.federate.conftest import SHORT, Story
 
 CONDITION = {"title": "Office hours", "expression": "request.time.getHours('Europe/Berlin') < 18"}
 
@@ -57,6 +61,29 @@ def test_foreign_bindings_and_conditions_survive(story: Story) -> None:
     assert [binding for binding in during if "condition" in binding] == [binding for binding in before if "condition" in binding]
     story.done("destroy", "--yes")
     assert holder.read_policy()["bindings"] == before
+
+
+def test_a_bucket_that_went_and_came_back_as_somebody_elses_gets_nothing_and_keeps_everything(
+    story_in: Callable[[HostedSandbox], Story],
+) -> None:
+    settings = SandboxSettings(other_projects=(("their-project", "999999999999"),), propagation=SHORT, account_visibility=SHORT)
+    with HostedSandbox(settings) as sandbox:
+        story = story_in(sandbox)
+        bucket = f"{story.name}-oidc"
+        url = f"https://storage.googleapis.com/{bucket}"
+        story.write(issuer={"url": url, "keys": "bucket", "bucket": {"name": bucket, "location": "us-east1"}})
+        story.done("apply", "--yes")
+        for name in storage.list_objects(story.google, bucket):
+            storage.delete_object(story.google, bucket, name)
+        storage.delete_bucket(story.google, bucket)
+        storage.create_bucket(story.google, "their-project", bucket, {"location": "us-east1"})
+        theirs = StoredObject(b"{}", "0", content_type="application/json")
+        storage.put_object(story.google, bucket, "keys.json", theirs)
+        refused = story.run("apply", "--yes")
+        assert f"bucket/{bucket} exists already. podpass did not make it." in str(refused.error)
+        assert storage.list_objects(story.google, bucket) == ["keys.json"]
+        assert f"bucket/{bucket}  stays: podpass did not make it" in story.done("destroy", "--yes")
+        assert storage.list_objects(story.google, bucket) == ["keys.json"]
 
 
 def test_a_binding_that_was_there_before_stays_when_all_is_destroyed(story: Story) -> None:
