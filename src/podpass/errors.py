@@ -11,7 +11,7 @@ The tree::
         MalformedTokenError, WrongTokenTypeError, UnsupportedAlgorithmError, UnknownKeyError, BadSignatureError,
         WrongIssuerError, WrongAudienceError, TokenExpiredError, TokenNotYetValidError, TokenRevokedError
       RequestError           a request that no guard judges, since two readers could understand it differently
-        AmbiguousPathError, SeveralCredentialsError
+        AmbiguousPathError, AmbiguousMethodError, SeveralCredentialsError
       KeySetError            a JWKS cannot be used
       CredentialError        a credential cannot be had
         SourceUnavailableError, ExchangeRefusedError, ImpersonationRefusedError
@@ -150,6 +150,12 @@ class AmbiguousPathError(RequestError):
     """A path with more than one reading."""
 
     code = "request.ambiguous-path"
+
+
+class AmbiguousMethodError(RequestError):
+    """A method that some readers write in capitals and others do not."""
+
+    code = "request.ambiguous-method"
 
 
 class SeveralCredentialsError(RequestError):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decision about a request: pure, so that every shell decides alike.
 
-1. The path has one reading (`paths`), and it is the one that is served; else 400.
+1. Method and path have one reading (`incoming`, `paths`), and it is the one that is served; else 400.
 2. There is at most one credential (`bearer`); else 400.
 3. A token that is sent is judged, also where none is needed: 401 for a bad one, 503 where it cannot be judged now.
 4. The rules say who is admitted (`podpass.policy`). Not known and not admitted: 401. Known and not admitted: 403, or passed in audit mode.
@@ -103,11 +103,11 @@ class Judge(msgspec.Struct, frozen=True):
         """Decide about a request, without waiting for anything."""
         identity = None
         try:
-            path = request.served_path()
+            asked = Request(request.served_method(), request.served_path())
             token = read_token(request.headers, serverless_first=self.policy.serverless_authorization)
             if token is not None:
                 identity = self.authenticator.authenticate(token, now=now)
-            verdict = self.policy.verdict(Request(request.method, path), identity)
+            verdict = self.policy.verdict(asked, identity)
             if verdict.refusal is not None and (identity is None or self.policy.mode is not Mode.AUDIT):
                 return _refused(verdict, identity)
             self._review(token, identity, verdict, now)

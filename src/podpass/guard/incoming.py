@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from podpass.errors import AmbiguousPathError
+from podpass.errors import AmbiguousMethodError, AmbiguousPathError
 from podpass.guard.paths import read_path
 
 
@@ -28,6 +28,21 @@ class Incoming(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<{self.method} with {len(self.headers)} headers>"
+
+    def served_method(self) -> str:
+        """Return the method.
+
+        Raises:
+            AmbiguousMethodError: It has small letters. To HTTP `post` is another method than `POST`; some frameworks, such as Django, serve
+                both alike, and a rule for POST would have judged only one.
+        """
+        if self.method == self.method.upper():
+            return self.method
+        raise AmbiguousMethodError(
+            f"The method {self.method[:32]!r} can be read in more than one way.",
+            "It has small letters, which some frameworks change into capitals.",
+            "Write methods in capitals.",
+        )
 
     def served_path(self) -> str:
         """Return the path that rules judge: the one that the application serves.

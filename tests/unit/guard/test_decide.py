@@ -107,3 +107,10 @@ def test_the_moment_is_the_callers() -> None:
     late = judge.decide(ask(token=good()), now=NOW + timedelta(hours=2))
     assert isinstance(late, Deny)
     assert late.code == "token.expired"
+
+
+@pytest.mark.parametrize("method", ["post", "Post", "get", "GEt"])
+def test_a_method_that_frameworks_read_differently_is_refused(method: str) -> None:
+    decision = decide(World(), Incoming(method, b"/", []))
+    assert isinstance(decision, Deny)
+    assert (decision.status, decision.code) == (400, "request.ambiguous-method")
