@@ -169,10 +169,10 @@ def _extract(value: str, template: str) -> str:
     Source:
         Google, IAM Conditions attribute reference, `extract`; used in attribute mappings too. [K]
     """
-    before, found, rest = template.partition("{")
+    before, _, rest = template.partition("{")
     _, closed, after = rest.partition("}")
     start = value.find(before)
-    if not found or not closed or start < 0:
+    if not closed or start < 0:
         return ""
     start += len(before)
     end = value.find(after, start) if after else len(value)

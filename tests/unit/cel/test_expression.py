@@ -57,7 +57,8 @@ def value_of(text: str, claims: Any = CLAIMS) -> object:  # noqa: ANN401 - any J
         ("assertion.sub.extract('nowhere:{rest}')", ""),
         ("assertion.sub.extract('system:{rest}/')", ""),
         ("assertion.sub.extract('no braces')", ""),
-        ("assertion.sub.extract('half a {brace')", ""),
+        ("assertion.sub.extract('system:{brace')", ""),
+        ("assertion.sub.extract('system:')", ""),
     ],
 )
 def test_expressions_have_the_values_of_googles_cel(text: str, value: object) -> None:
