@@ -47,7 +47,8 @@ def deletions(receipt: Receipt, observed: Mapping[str, Observed], *, keep: froze
         keep: Addresses that are asked for.
     """
     mark = Mark(receipt.federation, receipt.cluster)
-    unwanted = [(address, entry) for address, entry in receipt.entries.items() if address not in keep]
+    lost = _lost_buckets(receipt, observed, mark)
+    unwanted = [(address, entry) for address, entry in receipt.entries.items() if address not in keep and _bucket_of(entry) not in lost]
     kinds = list(Kind)
     unwanted.sort(key=lambda pair: (-kinds.index(kind_of(pair[0])), pair[0]))
     return tuple(
@@ -55,6 +56,19 @@ def deletions(receipt: Receipt, observed: Mapping[str, Observed], *, keep: froze
         for address, entry in unwanted
         if observed.get(address, ABSENT).status == "present" and is_ours(kind_of(address), entry, observed[address], mark)
     )
+
+
+def _lost_buckets(receipt: Receipt, observed: Mapping[str, Observed], mark: Mark) -> frozenset[str]:
+    """Return the buckets that podpass made and that are somebody else's by now: then what is in them is theirs too."""
+    made = {address: entry for address, entry in receipt.entries.items() if kind_of(address) is Kind.BUCKET and entry.state is State.MADE}
+    there = {address: entry for address, entry in made.items() if observed.get(address, ABSENT).status == "present"}
+    return frozenset(_bucket_of(entry) for address, entry in there.items() if not is_ours(Kind.BUCKET, entry, observed[address], mark))
+
+
+def _bucket_of(entry: Entry) -> str:
+    """Return the bucket that an entry is, lies in, or is a member of the policy of; empty for everything else."""
+    kind, _, name = str(entry.identity.get("target", "")).partition("/")
+    return name if kind == "bucket" else str(entry.identity.get("bucket", ""))
 
 
 def is_ours(kind: Kind, entry: Entry | None, observed: Observed, mark: Mark) -> bool:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bucket that publishes an issuer's documents, and the documents."""
+"""The bucket that publishes an issuer's documents, and the documents.
+
+Bucket names are shared by all of Google's customers, and the name of a deleted bucket is anybody's. Whoever owns the bucket owns the
+issuer; so a bucket is known by the number of its project: one of this name in another project is another bucket.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,27 +31,38 @@ class Buckets:
     def read(self, identity: Mapping[str, JSON]) -> Observed:
         """Return a bucket."""
         found = storage.get_bucket(self.client, str(identity["bucket"]))
-        return ABSENT if found is None else Observed("present", {}, Mark.in_labels(found.get("labels")))
+        if found is None:
+            return ABSENT
+        return Observed("present", {}, Mark.in_labels(found.get("labels")), uid=_uid(found))
 
-    def make(self, change: Change, resource: Resource) -> None:
-        """Create a bucket; one that is adopted stays as it is."""
+    def make(self, change: Change, resource: Resource) -> str | None:
+        """Create a bucket, and return its project's number; one that is adopted stays as it is."""
         if change.action is not Action.CREATE:
-            return
-        try:
-            storage.create_bucket(self.client, str(change.identity["project"]), str(change.identity["bucket"]), dict(resource.at_birth))
-        except GoogleRefusedError as error:
-            if error.kind not in _TAKEN or not self.mark.signed(self._owner(change.identity)):
-                raise
-
-    def _owner(self, identity: Mapping[str, JSON]) -> Mark | None:
-        try:
-            return self.read(identity).mark
-        except GoogleRefusedError:  # somebody else's bucket: its name is taken, and we may not look
             return None
+        project, bucket = str(change.identity["project"]), str(change.identity["bucket"])
+        try:
+            return _uid(storage.create_bucket(self.client, project, bucket, dict(resource.at_birth)))
+        except GoogleRefusedError as error:
+            if error.kind not in _TAKEN:
+                raise
+            found = self._found(change.identity)
+            if not self.mark.signed(found.mark):
+                raise
+            return found.uid
+
+    def _found(self, identity: Mapping[str, JSON]) -> Observed:
+        try:
+            return self.read(identity)
+        except GoogleRefusedError:  # somebody else's bucket: its name is taken, and we may not look
+            return ABSENT
 
     def take_away(self, change: Change) -> None:
         """Delete a bucket; Google refuses while other objects than ours are in it."""
         storage.delete_bucket(self.client, str(change.identity["bucket"]))
+
+
+def _uid(bucket: Mapping[str, JSON]) -> str | None:
+    return str(bucket["projectNumber"]) if "projectNumber" in bucket else None
 
 
 @dataclass(frozen=True, slots=True)
