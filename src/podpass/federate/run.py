@@ -54,7 +54,7 @@ class Outcome:
 
 Act = Callable[[Step], Mapping[str, str]]
 """Makes one step true; returns the uids of what it made, by address. May be called again for the same step."""
-Patient = Callable[[PodpassError], bool]
+IsTeething = Callable[[PodpassError], bool]
 """Whether an error may come from something new that is not known everywhere yet."""
 
 
@@ -62,7 +62,7 @@ def run(
     steps: Mapping[str, Step],
     act: Act,
     *,
-    is_teething: Patient,
+    is_teething: IsTeething,
     notify: Callable[[Event], None] = lambda _: None,
     patience: timedelta = PATIENCE,
 ) -> Outcome:
@@ -72,7 +72,7 @@ def run(
 
 class _Run:
     def __init__(
-        self, steps: Mapping[str, Step], act: Act, is_teething: Patient, notify: Callable[[Event], None], patience: timedelta
+        self, steps: Mapping[str, Step], act: Act, is_teething: IsTeething, notify: Callable[[Event], None], patience: timedelta
     ) -> None:
         self.steps = steps
         self.act = act

@@ -4,7 +4,8 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import TypeGuard, TypeVar
+from functools import partial
+from typing import Any, TypeGuard, TypeVar
 
 from podpass.config.federation import Federation
 from podpass.errors import ConfigError, MalformedTokenError, UnexpectedAnswerError
@@ -26,7 +27,7 @@ from podpass.kube.fault import KubeRefusedError
 from podpass.kube.objects import Thing, get_namespace, get_service_account
 from podpass.kube.reviews import Access, may
 from podpass.kube.tokens import request_token
-from podpass.names import PoolName, ServiceAccountRef
+from podpass.names import PoolName
 from podpass.verify import UnverifiedClaims, parse
 from podpass.verify.claims import read_audiences
 
@@ -65,7 +66,7 @@ class Survey:
         self.cluster = cluster
         self.store = store
         self.executor = executor
-        self._begun: list[Future[object]] = []
+        self._begun: list[Future[Any]] = []
 
     def run(self, reader: Reader) -> Findings:
         """Ask everything and wait for the answers.
@@ -76,17 +77,20 @@ class Survey:
             ConfigError: The receipt cannot be read, or the cluster has no issuer.
         """
         name = self.federation.google.project
-        project = self._begin(lambda: projects.get_project(self.google, name))
+        project = self._begin(partial(projects.get_project, self.google, name))
         others = self._begin(self._others)
         enabled = self._begin(self._enabled)
         asked = permissions.asked(name, (str(identity.get("target", "")) for _, identity in outline(self.federation)))
-        missing = {one: self._begin(lambda one=one, names=names: self._missing(one, names)) for one, names in asked.items()}  # type: ignore[misc]  # mypy reads no types into lambda defaults
+        missing = {one: self._begin(partial(self._missing, one, wanted)) for one, wanted in asked.items()}
         reader.prefetch(outline(self.federation))
-        home = self._begin(lambda: get_namespace(self.cluster, "kube-system"))
-        discovery = self._begin(lambda: kube_issuer.get_discovery(self.cluster))
-        jwks = self._begin(lambda: kube_issuer.get_jwks(self.cluster))
+        home = self._begin(partial(get_namespace, self.cluster, "kube-system"))
+        discovery = self._begin(partial(kube_issuer.get_discovery, self.cluster))
+        jwks = self._begin(partial(kube_issuer.get_jwks, self.cluster))
         receipt = self._begin(self.store.read)
-        accounts = {one.service_account: self._begin(self._account(one.service_account)) for one in self.federation.workloads}
+        accounts = {
+            one.service_account: self._begin(partial(get_service_account, self.cluster, one.service_account))
+            for one in self.federation.workloads
+        }
         token = self._begin(self._own_token)
         obstacles = self._begin_obstacles()
         self._settle(reader)
@@ -107,7 +111,7 @@ class Survey:
 
     def _begin(self, ask: Callable[[], T]) -> Future[T]:
         future = self.executor.submit(ask)
-        self._begun.append(future)  # type: ignore[arg-type]  # a Future is only read here
+        self._begun.append(future)
         return future
 
     def _settle(self, reader: Reader) -> None:
@@ -138,9 +142,6 @@ class Survey:
         except GoogleRefusedError:
             return None
 
-    def _account(self, account: ServiceAccountRef) -> Callable[[], Thing | None]:
-        return lambda: get_service_account(self.cluster, account)
-
     def _own_token(self) -> UnverifiedClaims | None:
         """Return the claims of a token that a workload would get for the API server itself; the token goes nowhere."""
         for workload in self.federation.workloads:
@@ -155,8 +156,8 @@ class Survey:
         verbs = ("create", "update")
         accesses = [Access(verb, "configmaps", namespace=namespace) for namespace in sorted({NAMESPACE, *namespaces}) for verb in verbs]
         return [
-            *(self._begin(lambda one=one: self._not_allowed(one)) for one in accesses),  # type: ignore[misc]  # as above
-            *(self._begin(lambda one=one: self._no_namespace(one)) for one in sorted(namespaces)),  # type: ignore[misc]  # as above
+            *(self._begin(partial(self._not_allowed, one)) for one in accesses),
+            *(self._begin(partial(self._no_namespace, one)) for one in sorted(namespaces)),
         ]
 
     def _not_allowed(self, access: Access) -> Objection | None:
