@@ -13,7 +13,8 @@ Whose a thing is decides what may happen to it::
     made, adopted   absent             create
     made, adopted   soft-deleted       undelete
     made, adopted   present            update where fields differ
-    made            not in the file    delete (safety asks for --allow-delete)
+    made, marked    not in the file    delete (safety asks for --allow-delete)
+    made, unmarked  not in the file    left as it is: a receipt alone is no licence to delete what bears a mark at Google
     adopted         not in the file    forgotten, and left as it is
 """
 
@@ -27,6 +28,8 @@ from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource, ki
 
 # What a person may have written there stays, where podpass did not make the thing.
 _ONLY_ON_OUR_OWN = frozenset({"description"})
+# What takes trust or data along when it is deleted, and bears a mark.
+_SIGNED_AT_GOOGLE = frozenset({Kind.POOL, Kind.PROVIDER, Kind.ACCOUNT, Kind.BUCKET})
 
 
 def changes(desired: Iterable[Resource], observed: Mapping[str, Observed], receipt: Receipt) -> tuple[Change, ...]:
@@ -54,8 +57,15 @@ def deletions(receipt: Receipt, observed: Mapping[str, Observed], *, keep: froze
     return tuple(
         Change(address, Action.DELETE, entry.identity, observed[address].body, known=True)
         for address, entry in unwanted
-        if observed.get(address, ABSENT).status == "present" and is_ours(kind_of(address), entry, observed[address], mark)
+        if observed.get(address, ABSENT).status == "present"
+        and is_ours(kind_of(address), entry, observed[address], mark)
+        and _is_witnessed(kind_of(address), entry, observed[address], mark)
     )
+
+
+def _is_witnessed(kind: Kind, entry: Entry, observed: Observed, mark: Mark) -> bool:
+    """Whether Google bears the receipt out. A receipt is a config map, which others may write; the mark at Google is not theirs to set."""
+    return kind not in _SIGNED_AT_GOOGLE or entry.state is State.UNDELETING or mark.signed(observed.mark)
 
 
 def _lost_buckets(receipt: Receipt, observed: Mapping[str, Observed], mark: Mark) -> frozenset[str]:

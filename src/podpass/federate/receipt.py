@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final
 
 from podpass.errors import ConfigError
+from podpass.federate import identities
 from podpass.federate.resource import JSON, kind_of
 
 NAMESPACE: Final = "podpass-system"
@@ -120,9 +121,13 @@ class Receipt:
 
 
 def _entry(address: str, value: Mapping[str, JSON]) -> Entry:
-    kind_of(address)
     former = tuple(dict(one) for one in value.get("former", ()))
-    return Entry(State(value["state"]), dict(value["identity"]), value.get("uid"), former)
+    for identity in (value["identity"], *former):
+        identities.check(address, identity)
+    state = State(value["state"])
+    if state is State.UNDELETING and not kind_of(address).is_soft_deleted:
+        raise ValueError(state)
+    return Entry(state, dict(value["identity"]), value.get("uid"), former)
 
 
 def config_map_name(federation: str) -> str:

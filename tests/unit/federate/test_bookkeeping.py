@@ -10,6 +10,20 @@ from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.resource import Observed
 
 EMPTY = Receipt("demo", "cluster-a", "demo-project")
+EMAIL = "app-sa@demo-project.iam.gserviceaccount.com"
+POOL = {"project": "demo-project", "pool": "demo"}
+PRINCIPAL = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/demo/subject/s"
+IDENTITIES = {
+    "pool/p": POOL,
+    "provider/q": {**POOL, "provider": "cluster"},
+    "account/a": {"project": "demo-project", "email": EMAIL},
+    "bucket/b": {"project": "demo-project", "bucket": "demo-oidc"},
+    "object/b/k": {"bucket": "demo-oidc", "object": "keys.json"},
+    "binding/n/a": {"target": f"account/{EMAIL}", "role": "roles/iam.workloadIdentityUser", "member": PRINCIPAL},
+    "grant/f": {"target": "project/demo-project", "role": "roles/viewer", "member": f"serviceAccount:{EMAIL}"},
+    "grant/g": {"target": "bucket/demo-oidc", "role": "roles/storage.legacyObjectReader", "member": "allUsers"},
+    "configmap/n/c": {"namespace": "n", "name": "c", "key": "config"},
+}
 ITEM, MOVED = {"target": "project/p", "member": "a"}, {"target": "project/p", "member": "b"}
 
 
@@ -90,9 +104,9 @@ def test_settling_twice_changes_nothing() -> None:
 
 
 def test_a_receipt_comes_back_as_it_was_written() -> None:
-    book = EMPTY.with_entries(
-        {"grant/g": Entry(State.CREATING, MOVED, former=(ITEM,)), "account/a": Entry(State.MADE, {"email": "a@p"}, uid="7")}
-    )
+    one = {**IDENTITIES["grant/g"], "role": "roles/viewer"}
+    book = EMPTY.with_entries({address: Entry(State.MADE, identity, uid="7") for address, identity in IDENTITIES.items()})
+    book = book.with_entries({**book.entries, "grant/h": Entry(State.CREATING, one, former=(IDENTITIES["grant/g"],))})
     assert Receipt.from_text(book.to_text(), origin="x") == book
     assert Receipt.from_text(book.to_text(), origin="x").to_text() == book.to_text()
 
@@ -115,11 +129,40 @@ def test_a_receipt_is_read_out_of_its_config_map_too() -> None:
         "{}",
         '{"kind": "ConfigMap", "data": {}}',
         EMPTY.to_text().replace("v1alpha1", "v9"),
-        EMPTY.with_entries({"pool/p": Entry(State.MADE, {})}).to_text().replace("pool/p", "boat/p"),
-        EMPTY.with_entries({"pool/p": Entry(State.MADE, {})}).to_text().replace('"made"', '"lost"'),
+        EMPTY.with_entries({"pool/p": Entry(State.MADE, POOL)}).to_text().replace("pool/p", "boat/p"),
+        EMPTY.with_entries({"pool/p": Entry(State.MADE, POOL)}).to_text().replace('"made"', '"lost"'),
+        EMPTY.with_entries({"account/a": Entry(State.UNDELETING, {"project": "demo-project", "email": EMAIL})}).to_text(),
+        EMPTY.with_entries({"pool/\x1b[2J": Entry(State.MADE, POOL)}).to_text(),
     ],
 )
 def test_what_is_no_receipt_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="the-file is not a receipt that this podpass can read") as caught:
         Receipt.from_text(text, origin="the-file")
     assert caught.value.full_code == "config.receipt"
+
+
+@pytest.mark.parametrize(
+    ("address", "changed"),
+    [
+        ("pool/p", {"project": "demo-project/serviceAccounts/precious@x?y="}),
+        ("pool/p", {"pool": "../../serviceAccounts"}),
+        ("provider/q", {"provider": "x/y"}),
+        ("account/a", {"email": "somebody@example.com"}),
+        ("account/a", {"email": "app-sa"}),
+        ("bucket/b", {"bucket": "b/o/c"}),
+        ("object/b/k", {"bucket": "../b"}),
+        ("grant/f", {"member": "user:operator@example.com"}),
+        ("grant/f", {"member": "allUsers"}),
+        ("grant/f", {"target": "folder/1"}),
+        ("grant/f", {"role": "owner"}),
+        ("binding/n/a", {"target": "account/x/../y"}),
+        ("configmap/n/c", {"namespace": "n/secrets/precious?x="}),
+        ("configmap/n/c", {"name": "../secrets/precious"}),
+        ("configmap/n/c", {"key": "a/b"}),
+    ],
+)
+def test_a_receipt_names_only_what_podpass_could_have_made(address: str, changed: dict[str, str]) -> None:
+    forged = {**IDENTITIES[address], **changed}
+    for entry in (Entry(State.MADE, forged), Entry(State.MADE, IDENTITIES[address], former=(forged,))):
+        with pytest.raises(ConfigError, match="is not a receipt"):
+            Receipt.from_text(EMPTY.with_entries({address: entry}).to_text(), origin="x")

@@ -110,7 +110,7 @@ def test_an_api_that_is_off_is_enabled_and_one_that_is_on_is_left() -> None:
     ("state", "observed", "expected"),
     [
         (State.MADE, Observed("present", mark=OURS), True),
-        (State.MADE, Observed("present"), True),
+        (State.MADE, Observed("present"), False),
         (State.MADE, Observed("present", mark=THEIRS), False),
         (State.MADE, Observed("absent"), False),
         (State.MADE, Observed("deleted"), False),
@@ -126,15 +126,16 @@ def test_only_what_podpass_made_and_what_is_still_that_thing_is_deleted(state: S
 
 def test_an_account_made_anew_under_the_same_email_is_not_ours() -> None:
     book = Receipt("demo", "cluster-a", "p").with_entries({"account/a": Entry(State.MADE, {"email": "a@p"}, uid="1")})
-    assert deletions(book, {"account/a": Observed("present", uid="1")})
-    assert not deletions(book, {"account/a": Observed("present", uid="2")})
+    assert deletions(book, {"account/a": Observed("present", mark=OURS, uid="1")})
+    assert not deletions(book, {"account/a": Observed("present", mark=OURS, uid="2")})
+    assert not deletions(book, {"account/a": Observed("present", uid="1")})
     assert [one.action for one in changes([Resource("account/a", {})], {"account/a": Observed("present", uid="2")}, book)] == [Action.ADOPT]
 
 
 def test_deletions_come_in_the_order_of_taking_away() -> None:
     addresses = ["api/x", "bucket/b", "object/b/k", "pool/p", "provider/q", "account/a", "binding/n/a", "grant/g", "configmap/n/c"]
     book = Receipt("demo", "cluster-a", "p").with_entries({one: Entry(State.MADE, {}) for one in addresses if not one.startswith("api")})
-    found = deletions(book, {one: Observed("present") for one in addresses}, keep=frozenset({"account/a"}))
+    found = deletions(book, {one: Observed("present", mark=OURS) for one in addresses}, keep=frozenset({"account/a"}))
     assert [change.address for change in found] == [one for one in reversed(addresses) if one not in {"api/x", "account/a"}]
 
 
