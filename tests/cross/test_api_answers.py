@@ -17,6 +17,7 @@ MAPS = "/api/v1/namespaces/default/configmaps"
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
 PODS = "/api/v1/namespaces/default/pods"
 TOKEN = "/api/v1/namespaces/default/serviceaccounts/default/token"
+BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 ENDS = "and must start and end with an alphanumeric character"
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
 NOT_ALLOWED = "the server does not allow this method on the requested resource"
@@ -34,6 +35,11 @@ def job(*containers: Json, pod: Json | None = None, **spec: Any) -> Json:  # noq
     return {"metadata": {"name": "fresh"}, "spec": {"template": template, **spec}}
 
 
+def binding(role: Json, *subjects: Json) -> Json:
+    return {"metadata": {"name": "fresh"}, "roleRef": role, "subjects": list(subjects)}
+
+
+DELEGATOR = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator"}
 C = {"name": "c", "image": "i"}
 SHORT_TOKEN = {"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 5}}]}}
 
@@ -211,6 +217,31 @@ ANSWERS: list[tuple[str, str, str, Any, int, str]] = [
         ),
     ),
     ("POST", TOKEN.replace("/default/token", "/nope/token"), JSON, {"spec": {}}, 404, 'serviceaccounts "nope" not found'),
+    (
+        *("POST", BINDINGS, JSON, binding({**DELEGATOR, "kind": "Role"}), 422),
+        (
+            'ClusterRoleBinding.rbac.authorization.k8s.io "fresh" is invalid: roleRef.kind: Unsupported value: "Role": '
+            'supported values: "ClusterRole"'
+        ),
+    ),
+    (
+        *("POST", BINDINGS, JSON, binding(DELEGATOR, {"kind": "ServiceAccount", "name": "a"}), 422),
+        'ClusterRoleBinding.rbac.authorization.k8s.io "fresh" is invalid: subjects[0].namespace: Required value',
+    ),
+    (
+        *("POST", BINDINGS, JSON, binding(DELEGATOR, {"kind": "Robot", "name": "a"}), 422),
+        (
+            'ClusterRoleBinding.rbac.authorization.k8s.io "fresh" is invalid: subjects[0].kind: Unsupported value: "Robot": '
+            'supported values: "ServiceAccount", "User", "Group"'
+        ),
+    ),
+    (
+        *("PATCH", f"{BINDINGS}/there", MERGE, {"roleRef": {"name": "view"}}, 422),
+        (
+            'ClusterRoleBinding.rbac.authorization.k8s.io "there" is invalid: roleRef: Invalid value: '
+            '{"APIGroup":"rbac.authorization.k8s.io","Kind":"ClusterRole","Name":"view"}: cannot change roleRef'
+        ),
+    ),
 ]
 
 
@@ -227,6 +258,7 @@ def client(node_world: NodeWorld) -> Iterator[httpx2.Client]:
         client.post(MAPS, json=config_map("fixed", data={"a": "1"}, immutable=True)).raise_for_status()
         client.post(JOBS, json={**job(C, suspend=True), "metadata": {"name": "there"}}).raise_for_status()
         client.post(PODS, json={"metadata": {"name": "there"}, "spec": {"containers": [C, {**C, "name": "d"}]}}).raise_for_status()
+        client.post(BINDINGS, json={**binding(DELEGATOR), "metadata": {"name": "there"}}).raise_for_status()
         applied = client.patch(
             f"{MAPS}/applied?fieldManager=first", json=config_map("applied", data={"k": "v"}), headers={"Content-Type": APPLY}
         )

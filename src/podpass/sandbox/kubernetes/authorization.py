@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what: one table in place of RBAC's objects, with what the real default roles give to these users.
+"""Who may do what: one table in place of RBAC's roles, with what the real default roles give to these users.
 
-The table cannot be changed: roles and bindings are among what only a real control plane has.
+The table cannot be changed, but for bindings of the few cluster roles in `kinds.cluster_role_bindings`: roles of one's own, and bindings in
+a namespace, are among what only a real control plane has.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from podpass.sandbox.kubernetes.authentication import AUTHENTICATED, User
+from podpass.sandbox.kubernetes.kind import Json
+from podpass.sandbox.kubernetes.kinds import CLUSTER_ROLE_BINDING
+from podpass.sandbox.kubernetes.kinds.cluster_role_bindings import ROLES
+from podpass.sandbox.kubernetes.objects import Objects
 from podpass.sandbox.kubernetes.status import StatusError, forbidden
 
 ADMINS: Final = "system:masters"
@@ -33,6 +38,7 @@ class Action:
         return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
 
 
+_ACCOUNT: Final = "system:serviceaccount:"
 _READ: Final = "get list watch"
 # user or group -> rows of (verbs, resources as group:name)
 _RULES: Final = {
@@ -64,8 +70,8 @@ _PATHS: Final = {
 }
 
 
-def allows(user: User, action: Action) -> bool:
-    """Say whether the table lets a user do it."""
+def allows(objects: Objects, user: User, action: Action) -> bool:
+    """Say whether the table, or a binding among the cluster's objects, lets a user do it."""
     identities = (user.name, *user.groups)
     if ADMINS in identities:
         return True
@@ -75,16 +81,30 @@ def allows(user: User, action: Action) -> bool:
         return fits and action.verb == "get"
     wanted = f"{action.group}:{action.target}"
     rows = [row for identity in identities for row in _RULES.get(identity, ())]
+    rows += [row for binding in objects.select(CLUSTER_ROLE_BINDING) if _names(binding, user) for row in ROLES[binding["roleRef"]["name"]]]
     return any(action.verb in verbs.split() and wanted in resources.split() for verbs, resources in rows)
 
 
-def check(user: User, action: Action) -> None:
+def _names(binding: Json, user: User) -> bool:
+    """Tell whether a user is among a binding's subjects."""
+    for subject in binding.get("subjects") or ():
+        match subject["kind"]:
+            case "Group" if subject["name"] in user.groups:
+                return True
+            case "User" if subject["name"] == user.name:
+                return True
+            case "ServiceAccount" if f"{_ACCOUNT}{subject['namespace']}:{subject['name']}" == user.name:
+                return True
+    return False
+
+
+def check(objects: Objects, user: User, action: Action) -> None:
     """Refuse what the table does not allow.
 
     Raises:
         StatusError: 403, in the words of the real server.
     """
-    if allows(user, action):
+    if allows(objects, user, action):
         return
     if not action.resource:
         raise StatusError(403, f'forbidden: User "{user.name}" cannot {action.verb} path "{action.path}"')

@@ -31,14 +31,14 @@ def _self_subject_review(_: Json, user: User, __: Authenticator) -> Json:
     return {"userInfo": user.to_json()}
 
 
-def _access_review(review: Json, user: User, _: Authenticator) -> Json:
+def _access_review(review: Json, user: User, authenticator: Authenticator) -> Json:
     spec = review["spec"]
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (resource is None) is (path is None):
         raise StatusError(422, "exactly one of nonResourceAttributes or resourceAttributes must be specified")
     known = ("verb", "path", "group", "resource", "subresource", "namespace", "name")
     asked = {name: value for name, value in (resource or path).items() if name in known}
-    return {"allowed": allows(user, Action(**{"verb": "", **asked}))}
+    return {"allowed": allows(authenticator.objects, user, Action(**{"verb": "", **asked}))}
 
 
 Answer = Callable[[Json, User, Authenticator], Json]

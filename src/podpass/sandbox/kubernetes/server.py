@@ -33,6 +33,7 @@ class ApiServer:
     """
 
     def __init__(self, objects: Objects, authenticator: Authenticator, url: Callable[[], str], stopped: asyncio.Event) -> None:
+        self._objects = objects
         self._authenticator = authenticator
         self._resources = Resources(objects, authenticator, stopped)
         self._url = url
@@ -55,7 +56,7 @@ class ApiServer:
     async def _answer(self, http: Request, warnings: list[str]) -> Response:
         user = self._user(http)
         action = action_of(http.method, http.scope["path"], http.query_params)
-        check(user, action)
+        check(self._objects, user, action)
         if action.resource:
             return await self._resources.serve(ApiRequest(http, user, action, warnings))
         if action.verb != "get":

@@ -62,7 +62,7 @@ def forbidden_value(field: str, detail: str) -> Cause:
 
 def invalid_value(field: str, value: object, detail: str) -> Cause:
     """Say that a value cannot be."""
-    shown = f'"{value}"' if isinstance(value, str) else json.dumps(value)
+    shown = f'"{value}"' if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
     return Cause(field, f"Invalid value: {shown}: {detail}")
 
 

@@ -19,6 +19,7 @@ from unit.sandbox.kubernetes.api_world import ApiWorld
 GOOGLE = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
+BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
@@ -206,6 +207,49 @@ def test_controller_makes_pods_and_reads_no_secret(api_world: ApiWorld) -> None:
     pod = {"metadata": {"generateName": "p-"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     assert controller.post(PODS, json=pod).status_code == 201
     assert controller.get("/api/v1/namespaces/default/secrets").status_code == 403
+
+
+def review(client: httpx2.Client, token: str) -> tuple[int, str]:
+    """Have a token reviewed; return the name it stands for."""
+    answer = client.post("/apis/authentication.k8s.io/v1/tokenreviews", json={"spec": {"token": token, "audiences": [GOOGLE]}})
+    return answer.status_code, answer.json()["status"]["user"]["username"] if answer.status_code == 201 else ""
+
+
+@pytest.mark.parametrize(
+    ("subject", "admitted"),
+    [
+        ({"kind": "ServiceAccount", "name": "guard", "namespace": "default"}, True),
+        ({"kind": "User", "name": "system:serviceaccount:default:guard"}, True),
+        ({"kind": "Group", "name": "system:serviceaccounts"}, True),
+        ({"kind": "ServiceAccount", "name": "guard", "namespace": "other"}, False),
+        ({"kind": "Group", "name": "guard"}, False),
+    ],
+    ids=str,
+)
+def test_binding_of_the_auth_delegator_lets_its_subjects_review_tokens(
+    api_world: ApiWorld,
+    subject: dict[str, Any],
+    admitted: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    guard, token = api_world.client(api_world.token("guard")), api_world.token("caller", audiences=[GOOGLE])
+    assert review(guard, token)[0] == 403
+    reference = {"kind": "ClusterRole", "name": "system:auth-delegator"}
+    made = api_world.admin.post(BINDINGS, json={"metadata": {"name": "guard"}, "roleRef": reference, "subjects": [subject]})
+    assert made.status_code == 201
+    assert review(guard, token) == ((201, "system:serviceaccount:default:caller") if admitted else (403, ""))
+    assert guard.get(CONFIG_MAPS).status_code == 403
+    api_world.admin.delete(f"{BINDINGS}/guard")
+    assert review(guard, token)[0] == 403
+
+
+def test_binding_of_a_role_that_is_not_known_here_is_501_and_names_those_that_are(api_world: ApiWorld) -> None:
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    answer = api_world.admin.post(BINDINGS, json={"metadata": {"name": "b"}, "roleRef": reference})
+    assert answer.status_code == 501
+    assert answer.json()["message"] == (
+        "the sandbox's API server does not serve bindings of the cluster role cluster-admin (it knows system:auth-delegator); "
+        "use a real control plane: --control-plane, or a cluster: --kubeconfig"
+    )
 
 
 @pytest.mark.parametrize(

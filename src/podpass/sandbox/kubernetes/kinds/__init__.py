@@ -4,6 +4,7 @@
 from typing import Final
 
 from podpass.sandbox.kubernetes.kind import Kind
+from podpass.sandbox.kubernetes.kinds.cluster_role_bindings import CLUSTER_ROLE_BINDING
 from podpass.sandbox.kubernetes.kinds.data import CONFIG_MAP, SECRET
 from podpass.sandbox.kubernetes.kinds.events import EVENT
 from podpass.sandbox.kubernetes.kinds.jobs import JOB
@@ -13,6 +14,6 @@ from podpass.sandbox.kubernetes.kinds.nodes import NODE
 from podpass.sandbox.kubernetes.kinds.pods import POD
 from podpass.sandbox.kubernetes.kinds.service_accounts import SERVICE_ACCOUNT
 
-KINDS: Final[tuple[Kind, ...]] = (CONFIG_MAP, EVENT, NAMESPACE, NODE, POD, SECRET, SERVICE_ACCOUNT, JOB, LEASE)
+KINDS: Final[tuple[Kind, ...]] = (CONFIG_MAP, EVENT, NAMESPACE, NODE, POD, SECRET, SERVICE_ACCOUNT, JOB, LEASE, CLUSTER_ROLE_BINDING)
 
-__all__ = ["CONFIG_MAP", "EVENT", "JOB", "KINDS", "LEASE", "NAMESPACE", "NODE", "POD", "SECRET", "SERVICE_ACCOUNT"]
+__all__ = ["CLUSTER_ROLE_BINDING", "CONFIG_MAP", "EVENT", "JOB", "KINDS", "LEASE", "NAMESPACE", "NODE", "POD", "SECRET", "SERVICE_ACCOUNT"]
