@@ -88,13 +88,14 @@ class Reviews:
     gone: set[str] = field(default_factory=set)
     is_down: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
+    flight: "Future[object] | None" = None
 
     def review(self, token: Secret[str], identity: Identity, *, now: datetime) -> None:
         assert now == NOW
         assert token.reveal().count(".") == 2
         self.asked.append((identity.subject, identity.audience))
         if self.is_down:
-            raise ReviewUnavailableError("The API server cannot be asked.", retry_after_s=1)
+            raise ReviewUnavailableError("The API server cannot be asked.", retry_after_s=1, flight=self.flight)
         if identity.subject in self.gone:
             raise TokenRevokedError("The API server no longer stands by the token.", "Its pod is gone.", "Send the token of a running pod.")
 

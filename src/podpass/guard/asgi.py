@@ -13,7 +13,7 @@ from podpass.guard import health
 from podpass.guard.answer import Answer, refusal
 from podpass.guard.caller import KEY, caller, identity
 from podpass.guard.decide import Allow, Decision, Deny
-from podpass.guard.guard import WAIT_LIMIT_S, Guard
+from podpass.guard.guard import WAIT_LIMIT_S, Guard, pending
 from podpass.guard.incoming import Incoming
 
 __all__ = ["GuardMiddleware", "caller", "health_app", "identity"]
@@ -55,8 +55,9 @@ class GuardMiddleware:
 
     async def _decide(self, request: Incoming) -> Decision:
         decision = self._guard.decide_now(request)
-        if isinstance(decision, Deny) and decision.flight is not None:
-            await _landing(asyncio.wrap_future(decision.flight))
+        waited: set[str] = set()
+        while (flight := pending(decision, waited)) is not None:
+            await _landing(asyncio.wrap_future(flight))
             decision = self._guard.decide_now(request)
         self._guard.record(request, decision)
         return decision

@@ -8,14 +8,14 @@ token it is, and so no key may be known to both.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import combinations
-from typing import Any, Protocol, final
+from typing import Protocol, final
 
 import msgspec
 
 from podpass.errors import KeySetError, KeysUnavailableError, MalformedTokenError, UnknownKeyError, WrongIssuerError
 from podpass.guard.ports import IssuerKeys
 from podpass.policy import InvokerPolicy, TrustedIssuer
-from podpass.verify import Verifier, parse, thumbprint_kid
+from podpass.verify import CompactToken, Verifier, parse, thumbprint_kid
 from podpass.verify.audience import check_service_audience
 from podpass.verify.claims import quoted
 from podpass.verify.identity import Identity
@@ -93,6 +93,8 @@ class TokenAuthenticator:
             for source in sources:
                 source.siblings = sources
             self._check_disjoint(sources)
+        # A verifier refuses foreign issuers itself, before it looks for a key; with one issuer there is nothing to pick.
+        self._only = source if len(policy.issuers) == 1 else None
 
     def authenticate(self, token: bytes, *, now: datetime) -> Identity:
         """Return the caller, or refuse the token; see `Authenticator`."""
@@ -106,8 +108,7 @@ class TokenAuthenticator:
         return tuple(source.issuer.name for sources in self._sources.values() for source in sources if source.keys.known() is None)
 
     def _judge(self, token: bytes, now: datetime) -> Identity:
-        parsed = parse(token)
-        source = self._source(parsed.payload.get("iss"), parsed.kid)
+        source = self._only or self._source(parse(token))
         # Taken before the keys are used: if they change meanwhile, the result is found to be old.
         generation = source.generation()
         verified = source.verifier.verify(token, now=now)
@@ -118,7 +119,8 @@ class TokenAuthenticator:
             self._results.put(token, Result(identity, source, generation, ends_s))
         return identity
 
-    def _source(self, url: Any, kid: str | None) -> _Source:  # noqa: ANN401 - whatever the token says
+    def _source(self, token: CompactToken) -> _Source:
+        url = token.payload.get("iss")
         if not isinstance(url, str):
             raise MalformedTokenError("The token's `iss` claim is missing or not a string.", "", "Use a token whose issuer sets `iss`.")
         sources = self._sources.get(url)
@@ -129,7 +131,7 @@ class TokenAuthenticator:
                 f"The policy trusts {known}; issuers are compared byte for byte.",
                 "Send a token of one of these, or add the issuer to the policy.",
             )
-        return sources[0] if len(sources) == 1 else self._owner(sources, kid)
+        return sources[0] if len(sources) == 1 else self._owner(sources, token.kid)
 
     def _owner(self, sources: tuple[_Source, ...], kid: str | None) -> _Source:
         """Return the issuer whose key a token names, of several with one URL."""

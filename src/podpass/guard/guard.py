@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -14,7 +14,7 @@ from podpass.clock import Clock, SystemClock
 from podpass.errors import ConfigError, PodpassError
 from podpass.guard import decision_log
 from podpass.guard.authenticator import Results, TokenAuthenticator
-from podpass.guard.decide import Decision, Deny, Judge
+from podpass.guard.decide import Allow, Decision, Judge
 from podpass.guard.incoming import Incoming
 from podpass.guard.keys import FileKeys
 from podpass.guard.metrics import Metrics
@@ -60,6 +60,14 @@ class Wiring:
             )
         keys = {issuer.name: self.keys.keys_of(issuer) for issuer in policy.issuers}
         return Judge(policy, TokenAuthenticator(policy, keys, self.results() if self.results else None), self.reviewer)
+
+
+def pending(decision: Decision, waited: set[str]) -> Future[object] | None:
+    """Return what is worth waiting for: once for keys, once for a review after them. `waited` holds the codes of what was."""
+    if isinstance(decision, Allow) or decision.flight is None or decision.code in waited:
+        return None
+    waited.add(decision.code)
+    return decision.flight
 
 
 class Guard:
@@ -120,10 +128,11 @@ class Guard:
         return self._judge.policy
 
     def decide(self, request: Incoming) -> Decision:
-        """Decide about a request and record it; waits, once and for a few seconds at most, where keys are on their way."""
+        """Decide about a request and record it; waits, for seconds at most, where keys or a second opinion are on their way."""
         decision = self.decide_now(request)
-        if isinstance(decision, Deny) and decision.flight is not None:
-            wait([decision.flight], timeout=WAIT_LIMIT_S)
+        waited: set[str] = set()
+        while (flight := pending(decision, waited)) is not None:
+            wait([flight], timeout=WAIT_LIMIT_S)
             decision = self.decide_now(request)
         self.record(request, decision)
         return decision

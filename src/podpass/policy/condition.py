@@ -40,7 +40,30 @@ def _environment() -> Environment:
     return Environment(VARIABLES)
 
 
-def compile_condition(text: str) -> Expression:
+class CelCondition:
+    """A condition that was checked when it was read."""
+
+    __slots__ = ("_expression", "_wants_claims")
+
+    def __init__(self, expression: Expression) -> None:
+        self._expression = expression
+        self._wants_claims = "identity.claims" in expression.text
+
+    def holds(self, identity: Identity | None) -> bool:
+        """Tell whether it is true of an identity; an error, and any other value, is no."""
+        if identity is None:
+            return self._expression.is_true({})
+        values = {f"identity.{name}": value for name, value in _values(identity) if value is not None}
+        # One claim that CEL cannot hold would spoil every evaluation, so claims go only where they are asked for.
+        if self._wants_claims:
+            values["identity.claims"] = identity.claims
+        return self._expression.is_true(values)
+
+    def __repr__(self) -> str:
+        return f"CelCondition({self._expression.text!r})"
+
+
+def compile_condition(text: str) -> CelCondition:
     """Check a condition and make it ready.
 
     Raises:
@@ -54,16 +77,7 @@ def compile_condition(text: str) -> Expression:
             "Compare it with something.",
             code="config.condition",
         )
-    return expression
-
-
-def holds(condition: Expression, identity: Identity | None) -> bool:
-    """Tell whether a condition is true of an identity; an error, and any other value, is no."""
-    values = {} if identity is None else {f"identity.{name}": value for name, value in _values(identity) if value is not None}
-    # One claim that CEL cannot hold would spoil every evaluation, so claims go only where they are asked for.
-    if identity is not None and "identity.claims" in condition.text:
-        values["identity.claims"] = identity.claims
-    return condition.is_true(values)
+    return CelCondition(expression)
 
 
 def _values(identity: Identity) -> Iterator[tuple[str, object]]:

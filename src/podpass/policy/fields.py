@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from podpass.cel import Expression
 from podpass.config.shape import Field, ListOf, Record, Text, Whole, nearest, one_of
 from podpass.config.texts import DNS_LABEL, present
 from podpass.errors import ConfigError
 from podpass.names import Audience, Issuer
-from podpass.policy.condition import compile_condition
+from podpass.policy.condition import CelCondition, compile_condition
 from podpass.policy.forms import Flag, Keys, KeysForm, Names
 from podpass.policy.members import FORMS, GroupMember, Member, parse_member
 from podpass.policy.path_pattern import PathPattern
@@ -42,7 +41,7 @@ class RuleDraft:
     paths: tuple[PathPattern, ...] = ()
     members: tuple[Member | GroupMember, ...] = ()
     methods: tuple[str, ...] | None = None
-    condition: Expression | None = None
+    condition: CelCondition | None = None
     token_review: bool = False
 
 

@@ -7,6 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Literal, Self
 
+import msgspec
+
 from podpass.names import Audience, Issuer
 from podpass.policy.rules import Request, Rule, RuleTable, Verdict
 from podpass.verify.identity import Identity, IssuerKind
@@ -22,8 +24,7 @@ class Mode(Enum):
     AUDIT = "audit"
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedIssuer:
+class TrustedIssuer(msgspec.Struct, frozen=True):
     """An issuer whose tokens are judged.
 
     Attributes:

@@ -5,8 +5,9 @@
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from podpass.errors import ConfigError
 from podpass.names import GoogleServiceAccount, ServiceAccountRef
@@ -26,8 +27,7 @@ FORMS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AllUsers:
+class AllUsers(msgspec.Struct, frozen=True):
     """Everybody, with a token or without."""
 
     def admits(self, identity: Identity | None) -> bool:  # noqa: ARG002 - every member has this question
@@ -38,8 +38,7 @@ class AllUsers:
         return "allUsers"
 
 
-@dataclass(frozen=True, slots=True)
-class AllAuthenticatedUsers:
+class AllAuthenticatedUsers(msgspec.Struct, frozen=True):
     """Everybody whose token one of the policy's issuers has signed for one of its audiences."""
 
     def admits(self, identity: Identity | None) -> bool:
@@ -50,8 +49,7 @@ class AllAuthenticatedUsers:
         return "allAuthenticatedUsers"
 
 
-@dataclass(frozen=True, slots=True)
-class KubernetesMember:
+class KubernetesMember(msgspec.Struct, frozen=True):
     """A service account of a cluster; `*` stands for every issuer of kind kubernetes, every namespace, every name."""
 
     issuer: str
@@ -71,8 +69,7 @@ class KubernetesMember:
         return f"kubernetes:{self.issuer}/{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceAccountMember:
+class ServiceAccountMember(msgspec.Struct, frozen=True):
     """A Google service account, by an email that Google has verified."""
 
     account: GoogleServiceAccount
@@ -87,8 +84,7 @@ class ServiceAccountMember:
         return f"serviceAccount:{self.account}"
 
 
-@dataclass(frozen=True, slots=True)
-class DomainMember:
+class DomainMember(msgspec.Struct, frozen=True):
     """Everybody of a Google Workspace domain, by the claim `hd`: the ending of an email proves nothing."""
 
     domain: str
@@ -101,8 +97,7 @@ class DomainMember:
         return f"domain:{self.domain}"
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectMember:
+class SubjectMember(msgspec.Struct, frozen=True):
     """One `sub` of one issuer, of any kind."""
 
     issuer: str
@@ -116,8 +111,7 @@ class SubjectMember:
         return f"subject:{self.issuer}/{self.subject}"
 
 
-@dataclass(frozen=True, slots=True)
-class GroupMember:
+class GroupMember(msgspec.Struct, frozen=True):
     """The members of a group of the policy; stands in files only, rules hold the group's own members."""
 
     group: str

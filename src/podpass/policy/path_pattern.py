@@ -9,8 +9,9 @@ go before `**`. So a pattern that lies within another one always goes before it,
 (With `**` in the middle this would not hold: `/**/a/b` lies within `/*/**`, and neither is the more specific one from the left.)
 """
 
-from dataclasses import dataclass, field
 from typing import Final, Self
+
+import msgspec
 
 from podpass.errors import ConfigError
 
@@ -29,8 +30,7 @@ def segments_of(path: str) -> Segments:
     return tuple(trimmed.split("/")) if trimmed else ()
 
 
-@dataclass(frozen=True, slots=True)
-class PathPattern:
+class PathPattern(msgspec.Struct, frozen=True):
     """One pattern. The order of patterns is the order of `rank`, the most specific first.
 
     Attributes:
@@ -40,11 +40,6 @@ class PathPattern:
 
     segments: Segments
     is_open: bool = False
-    rank: tuple[int, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        ranks = [_ONE if segment == ANY_SEGMENT else _WORD for segment in self.segments]
-        object.__setattr__(self, "rank", (*ranks, _MANY if self.is_open else _END))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -62,6 +57,12 @@ class PathPattern:
         for segment in pattern.segments:
             _check(text, segment)
         return pattern
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """What patterns are ordered by."""
+        ranks = [_ONE if segment == ANY_SEGMENT else _WORD for segment in self.segments]
+        return (*ranks, _MANY if self.is_open else _END)
 
     @property
     def is_literal(self) -> bool:

@@ -9,13 +9,12 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NoReturn, Self
+from typing import Final, NoReturn, Protocol, Self
 
-from podpass.cel import Expression
+import msgspec
+
 from podpass.errors import ConfigError
-from podpass.policy.condition import holds
 from podpass.policy.members import Member
 from podpass.policy.path_pattern import PathPattern, Segments, segments_of
 from podpass.verify.identity import Identity
@@ -24,8 +23,15 @@ from podpass.verify.identity import Identity
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Condition(Protocol):
+    """What must hold of a caller besides; `condition.CelCondition`."""
+
+    def holds(self, identity: Identity | None) -> bool:
+        """Tell whether it is true of a caller; an error is no."""
+        ...
+
+
+class Request(msgspec.Struct, frozen=True):
     """What a rule looks at.
 
     Attributes:
@@ -37,8 +43,7 @@ class Request:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One rule.
 
     Attributes:
@@ -54,7 +59,7 @@ class Rule:
     paths: tuple[PathPattern, ...]
     members: tuple[Member, ...]
     methods: frozenset[str] | None = None
-    condition: Expression | None = None
+    condition: Condition | None = None
     token_review: bool = False
 
 
@@ -67,8 +72,7 @@ class Refusal(Enum):
     CONDITION = "policy.condition"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What the rules say.
 
     Attributes:
@@ -126,7 +130,7 @@ class RuleTable:
             return Verdict(None, Refusal.NO_METHOD)
         if not any(member.admits(identity) for member in rule.members):
             return Verdict(rule, Refusal.NOT_A_MEMBER)
-        if rule.condition is not None and not holds(rule.condition, identity):
+        if rule.condition is not None and not rule.condition.holds(identity):
             return Verdict(rule, Refusal.CONDITION)
         return Verdict(rule, None)
 

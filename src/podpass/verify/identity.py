@@ -3,9 +3,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
+
+import msgspec
 
 from podpass.errors import ConfigError, MalformedTokenError
 from podpass.names import ServiceAccountRef
@@ -18,16 +19,14 @@ _SERVICE_ACCOUNT_SUBJECT = re.compile(r"system:serviceaccount:[^:]+:[^:]+")
 _CLAIM = "kubernetes.io"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
+class ObjectRef(msgspec.Struct, frozen=True):
     """A Kubernetes object that a token is bound to."""
 
     name: str
     uid: str
 
 
-@dataclass(frozen=True, slots=True)
-class KubernetesIdentity:
+class KubernetesIdentity(msgspec.Struct, frozen=True):
     """What a service account token says about the workload.
 
     Attributes:
@@ -43,8 +42,7 @@ class KubernetesIdentity:
     node: ObjectRef | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GoogleIdentity:
+class GoogleIdentity(msgspec.Struct, frozen=True):
     """What a Google ID token says about the account.
 
     Attributes:
@@ -58,8 +56,7 @@ class GoogleIdentity:
     hosted_domain: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """A caller whose token holds.
 
     Attributes:

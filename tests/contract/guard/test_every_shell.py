@@ -254,6 +254,27 @@ def test_keys_on_their_way_are_waited_for_once(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("shell", NEAR, ids=lambda shell: shell.name)
+def test_a_review_is_waited_for_after_the_keys(shell: Shell) -> None:
+    world, handler = World(), Handler()
+    world.cluster.is_down = world.reviews.is_down = True
+    keys = world.cluster.flight = Future()
+    review = world.reviews.flight = Future()
+
+    def arrive() -> None:
+        world.cluster.publish(CLUSTER)
+        keys.set_result(None)
+        world.reviews.is_down = False
+        review.set_result(None)
+
+    with shell.serve(world.guard(), handler) as ask:
+        timer = threading.Timer(0.05, arrive)
+        timer.start()
+        assert ask("GET", b"/reviewed", [bearer(good())]).status == 200
+        timer.join()
+    assert handler.calls == [SUBJECT]
+
+
+@pytest.mark.parametrize("shell", NEAR, ids=lambda shell: shell.name)
 def test_a_flight_that_fails_is_not_waited_for_twice(shell: Shell) -> None:
     world, handler = World(), Handler()
     world.cluster.is_down = True

@@ -37,14 +37,24 @@ def code_of(authenticator: TokenAuthenticator, token: str) -> str:
     return caught.value.full_code
 
 
-def test_invariant_2_an_issuer_is_looked_up_by_its_exact_string_before_any_key_is() -> None:
-    keys = LiveKeys((A,))
-    authenticator = TokenAuthenticator(single(), {"a": keys})
-    for issuer in (f"{ISSUER}/", ISSUER.upper(), "https://evil.example", "", "http" + ISSUER.removeprefix("https")):
-        with pytest.raises(WrongIssuerError) as caught:
-            authenticator.authenticate(A.token(kubernetes_claims(iss=issuer)).encode(), now=NOW)
-        assert caught.value.why == f"The policy trusts {ISSUER!r}; issuers are compared byte for byte."
-    assert keys.asked == 0
+FOREIGN = [f"{ISSUER}/", ISSUER.upper(), "https://evil.example", "http" + ISSUER.removeprefix("https")]
+
+
+@pytest.mark.parametrize("issuer", FOREIGN)
+def test_invariant_2_an_issuer_is_looked_up_by_its_exact_string_before_any_key_is(issuer: str) -> None:
+    keys = LiveKeys((A,)), LiveKeys((B,))
+    for policy, given in ((single(), {"a": keys[0]}), (twins(), {"a": keys[0], "b": keys[1]})):
+        with pytest.raises(WrongIssuerError):
+            TokenAuthenticator(policy, given).authenticate(A.token(kubernetes_claims(iss=issuer)).encode(), now=NOW)
+    assert [each.asked for each in keys] == [0, 0]
+
+
+def test_a_foreign_issuer_is_told_beside_the_trusted_ones() -> None:
+    authenticator = TokenAuthenticator(twins(), {"a": LiveKeys((A,)), "b": LiveKeys((B,))})
+    with pytest.raises(WrongIssuerError) as caught:
+        authenticator.authenticate(A.token(kubernetes_claims(iss="https://evil.example")).encode(), now=NOW)
+    assert caught.value.what == "The token comes from issuer 'https://evil.example'."
+    assert caught.value.why == f"The policy trusts {ISSUER!r}; issuers are compared byte for byte."
 
 
 def test_invariant_2_of_two_issuers_with_one_url_the_key_decides() -> None:

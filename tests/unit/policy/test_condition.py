@@ -3,7 +3,7 @@ import pytest
 
 from callers import google_account, workload
 from podpass.errors import ConfigError
-from podpass.policy.condition import VARIABLES, compile_condition, holds
+from podpass.policy.condition import VARIABLES, compile_condition
 from podpass.verify.identity import Identity
 
 POD = workload(
@@ -49,13 +49,13 @@ ROBOT = google_account(hd="example.com")
     ],
 )
 def test_condition_holds(text: str, identity: Identity | None, expected: bool) -> None:  # noqa: FBT001 - a column of the table
-    assert holds(compile_condition(text), identity) is expected
+    assert compile_condition(text).holds(identity) is expected
 
 
 def test_a_claim_that_cel_cannot_hold_spoils_only_conditions_over_claims() -> None:
     odd = workload(odd=2**70)
-    assert holds(compile_condition("identity.kubernetes.namespace == 'shop'"), odd)
-    assert not holds(compile_condition("identity.claims.odd == 1 || true"), odd)
+    assert compile_condition("identity.kubernetes.namespace == 'shop'").holds(odd)
+    assert not compile_condition("identity.claims.odd == 1 || true").holds(odd)
 
 
 @pytest.mark.parametrize(
