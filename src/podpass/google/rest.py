@@ -12,7 +12,7 @@ Redirects are never followed: the `Authorization` header belongs to the host tha
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -40,6 +40,8 @@ _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, htt
 _TIMEOUT_S = 30.0
 _CONNECT_TIMEOUT_S = 10.0
 _CONNECTIONS = 16
+# A policy has 64 KiB, a page of a list a few hundred; nothing that podpass asks for comes near it.
+LIMIT_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
 
 class Authorizer(Protocol):
@@ -93,13 +95,44 @@ def segment(text: str) -> str:
     return quote(text, safe="@")
 
 
+class _Bounded(httpx2.SyncByteStream):
+    """A body that ends with an error where it grows beyond the limit."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, host: str) -> None:
+        self._stream = stream
+        self._host = host
+
+    def __iter__(self) -> Iterator[bytes]:
+        count = 0
+        for chunk in self._stream:
+            count += len(chunk)
+            if count > LIMIT_ANSWER_BYTES:
+                raise UnexpectedAnswerError(
+                    f"The answer of {self._host} is too large.", f"podpass reads {LIMIT_ANSWER_BYTES} bytes at most."
+                )
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _bound(response: httpx2.Response) -> None:
+    """Have a body end at the limit, and refuse a compressed one: a megabyte of it can hold a gigabyte."""
+    host = response.request.url.host
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise UnexpectedAnswerError(f"The answer of {host} is compressed, although podpass asked for plain bytes.")
+    assert isinstance(response.stream, httpx2.SyncByteStream)
+    response.stream = _Bounded(response.stream, host)
+
+
 def new_http() -> httpx2.Client:
-    """Return a client with podpass's habits: the environment's proxy and CA, no redirects, bounded times."""
+    """Return a client with podpass's habits: the environment's proxy and CA, no redirects, bounded times, bounded answers."""
     return httpx2.Client(
         timeout=httpx2.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
         limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=60.0),
-        headers={"user-agent": f"podpass/{podpass.__version__}"},
+        headers={"user-agent": f"podpass/{podpass.__version__}", "accept-encoding": "identity"},
         follow_redirects=False,
+        event_hooks={"response": [_bound]},
     )
 
 

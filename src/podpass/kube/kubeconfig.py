@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
@@ -200,7 +201,22 @@ def _typed(name: str, context: dict[str, Any], cluster: dict[str, Any], user: di
     assert isinstance(config, SingleConfig)
     if not config.cluster.server.startswith(("https://", "http://")):
         raise _broken(source, f"The server of its context {name!r} is {config.cluster.server!r}, which is no URL.")
+    if not _is_private(config.cluster.server):
+        raise ConfigError(
+            f"The server of the context {name!r} is {config.cluster.server!r}, which is not https.",
+            "The operator's credential, and the tokens that the cluster issues, would be seen by everybody on the way.",
+            "Write https into the kubeconfig; plain http is for this machine only, as with `kubectl proxy`.",
+            code="config.kubeconfig",
+        )
     return config
+
+
+def _is_private(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+    except ValueError:
+        return False
+    return parts.scheme == "https" or parts.hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 def _in_cluster(folder: Path, environment: Mapping[str, str]) -> ClusterAccess:

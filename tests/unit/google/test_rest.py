@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is repeated, what is not, for how long; and that no token is seen."""
 
+import gzip
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
 import pytest
 
 from podpass.errors import UnexpectedAnswerError, UnreachableError
 from podpass.google.fault import FaultKind, GoogleRefusedError, GoogleUnavailableError
-from podpass.google.rest import Request, new_http, segment
+from podpass.google.rest import LIMIT_ANSWER_BYTES, Request, new_http, segment
 from unit.google.recorded import TOKEN, google, refusal
 
 GET = Request("GET", "iam", "/v1/x", "look at x")
@@ -165,3 +170,45 @@ def test_connections_are_pooled_and_bounded() -> None:
         assert not http.follow_redirects
         assert http.headers["user-agent"].startswith("podpass/")
         assert http.timeout.connect == 10.0
+
+
+@contextmanager
+def server(body: bytes, encoding: str) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-encoding", encoding)
+            self.end_headers()
+            try:
+                self.wfile.write(body)
+            except OSError:  # the client has heard enough
+                return
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+
+
+def test_an_answer_is_read_up_to_the_limit() -> None:
+    with new_http() as http, server(b"x" * LIMIT_ANSWER_BYTES, "identity") as url:
+        assert len(http.get(url).content) == LIMIT_ANSWER_BYTES
+
+
+def test_an_answer_beyond_the_limit_is_not_kept() -> None:
+    with (
+        new_http() as http,
+        server(b"x" * (LIMIT_ANSWER_BYTES + 1), "identity") as url,
+        pytest.raises(UnexpectedAnswerError, match="is too large"),
+    ):
+        http.get(url)
+
+
+def test_an_answer_is_never_unpacked() -> None:
+    with new_http() as http, server(gzip.compress(b"x" * 1024), "gzip") as url:
+        assert http.headers["accept-encoding"] == "identity"
+        with pytest.raises(UnexpectedAnswerError, match="is compressed, although podpass asked for plain bytes"):
+            http.get(url)

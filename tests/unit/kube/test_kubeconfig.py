@@ -150,6 +150,15 @@ CASES: dict[str, tuple[object, str | None, str]] = {
             "Check it with `kubectl config view`. [config.kubeconfig]"
         ),
     ),
+    "a server in the clear": (
+        kubeconfig({"token": "t"}, server="http://demo.example:8080"),
+        None,
+        (
+            "The server of the context 'admin@demo' is 'http://demo.example:8080', which is not https. The operator's credential, and the "
+            "tokens that the cluster issues, would be seen by everybody on the way. Write https into the kubeconfig; plain http is for this "
+            "machine only, as with `kubectl proxy`. [config.kubeconfig]"
+        ),
+    ),
     "auth-provider": (
         kubeconfig({"auth-provider": {"name": "gcp"}}),
         None,
@@ -230,3 +239,8 @@ def test_no_secret_is_in_a_repr() -> None:
 def test_certificates_that_cannot_be_used_are_told(user: dict[str, str], cluster: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="The certificates of context 'admin@demo' cannot be used"):
         connect(from_dict(kubeconfig(user, **cluster)))
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001"])
+def test_a_proxy_on_this_machine_may_be_plain(server: str) -> None:
+    assert from_dict(kubeconfig(server=server)).server == server
