@@ -13,7 +13,7 @@ import pytest
 
 from architecture.doc_blocks import Block, blocks_of
 from podpass.cli.root import COMMANDS
-from podpass.config.federation import load
+from podpass.config.reading import load
 from podpass.demo.images import IMAGES
 from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings

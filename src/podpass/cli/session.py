@@ -43,7 +43,7 @@ class Session:
 @contextmanager
 def opened(file: Path) -> Iterator[Session]:
     """Read the file, find the operator's credentials and the cluster; asks neither side anything yet."""
-    from podpass.config.federation import load
+    from podpass.config.reading import load
     from podpass.kube.client import connect
     from podpass.kube.kubeconfig import load as load_kubeconfig
 

@@ -141,7 +141,7 @@ def explain(source: str, token_file: Path | None, file: Path, jwks: Path | None,
     With --jwks nobody is asked: kubectl get --raw /openid/v1/jwks > jwks.json
     """
     from podpass.cli.subject_token import published_keys
-    from podpass.config.federation import load
+    from podpass.config.reading import load
     from podpass.federate.explain import explain as judge
     from podpass.verify import KeySet
 

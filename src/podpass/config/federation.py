@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a federation file says, as frozen values; `load` reads one.
+"""What a federation file says, as frozen values; `reading.load` makes them of a file.
 
 Defaults are filled in, except where the default depends on the cluster or on Google: those are None, and say so.
 """
@@ -13,7 +13,6 @@ from typing import Final, Literal
 
 from podpass.names import GoogleServiceAccount, Issuer, ServiceAccountRef
 
-API_VERSION: Final = "podpass.dev/v1alpha1"
 KIND: Final = "Federation"
 
 Distribution = Literal["auto", "talos", "kubeadm", "k3s", "rke2", "k0s", "minikube", "microk8s", "kind", "eks", "aks", "gke", "other"]
@@ -227,17 +226,3 @@ class Federation:
     issuer: IssuerSettings = field(default_factory=IssuerSettings)
     workloads: tuple[Workload, ...] = ()
     source: Source = field(default_factory=lambda: Source(Path("podpass.yaml")), compare=False)
-
-
-def load(path: Path) -> Federation:
-    """Read a federation file.
-
-    Paths inside it are relative to it. Nothing but this one file is opened.
-
-    Raises:
-        FederationFileError: Anything in it is wrong; holds every mistake.
-        ConfigError: The file cannot be read.
-    """
-    from podpass.config.reading import read_file  # noqa: PLC0415 - the reader builds these types
-
-    return read_file(path)

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Final, get_args
 
 from podpass.config import federation, texts
+from podpass.config.document import API_VERSION, exactly
 from podpass.config.federation import (
-    API_VERSION,
     DEFAULT_CREDENTIALS_KEY,
     DEFAULT_MAPPING,
     DEFAULT_TOKEN_EXPIRATION,
@@ -24,7 +24,7 @@ from podpass.config.federation import (
     ProviderSettings,
     TokenSettings,
 )
-from podpass.config.shape import Field, ListOf, Record, Text, Texts, Whole, one_of
+from podpass.config.shape import Field, ListOf, MapOf, Record, Text, Whole, one_of
 from podpass.errors import ConfigError
 from podpass.names import ServiceAccountRef
 from podpass.names.bucket import check_bucket_name
@@ -117,6 +117,10 @@ def _token(*, expiration: int = int(DEFAULT_TOKEN_EXPIRATION.total_seconds())) -
     return TokenSettings(timedelta(seconds=expiration))
 
 
+def _only(wanted: str, code: str) -> Text[str]:
+    return exactly(wanted, f"This version of podpass reads {wanted}.", code)
+
+
 _text: Final = Text(texts.present, {"minLength": 1})
 _role: Final = Text(check_role, {"examples": ["roles/storage.objectViewer"]})
 _project: Final = Text(check_project_id, {"pattern": "^[a-z][a-z0-9-]{4,28}[a-z0-9]$"})
@@ -200,7 +204,11 @@ _GOOGLE = Record(
         ),
         Field(
             "attributeMapping",
-            Texts(texts.attribute, {"required": ["google.subject"], "propertyNames": {"pattern": f"^({texts.ATTRIBUTE.pattern})$"}}),
+            MapOf(
+                texts.attribute,
+                Text(str),
+                {"required": ["google.subject"], "propertyNames": {"pattern": f"^({texts.ATTRIBUTE.pattern})$"}},
+            ),
             "Google's attributes, each a CEL expression over the token's claims.",
             default=dict(DEFAULT_MAPPING),
         ),
@@ -302,8 +310,8 @@ _SPEC = Record(
 DOCUMENT: Final = Record(
     DocumentDraft,
     (
-        Field("apiVersion", Text(texts.api_version, {"const": API_VERSION}), f"Write apiVersion: {API_VERSION}.", required=True),
-        Field("kind", Text(texts.kind, {"const": KIND}), f"Write kind: {KIND}.", required=True),
+        Field("apiVersion", _only(API_VERSION, "config.unknown-api-version"), f"Write apiVersion: {API_VERSION}.", required=True),
+        Field("kind", _only(KIND, "config.unknown-kind"), f"Write kind: {KIND}.", required=True),
         Field(
             "metadata",
             Record(

@@ -5,16 +5,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from podpass.config import tree
-from podpass.config.federation import API_VERSION, KIND, ClusterSettings, Federation, GoogleSettings, Source, TalosSettings, Workload
+from podpass.config.document import new_report, read_document
+from podpass.config.federation import KIND, ClusterSettings, Federation, GoogleSettings, Source, TalosSettings, Workload
 from podpass.config.fields import DOCUMENT, ClusterDraft, DocumentDraft, WorkloadDraft
 from podpass.config.mistakes import FederationFileError, Report
 from podpass.config.rules import check_spec, google_account
-from podpass.config.shape import Broken
 from podpass.errors import ConfigError
 
 
-def read_file(path: Path) -> Federation:
-    """Read a federation file; see `federation.load`."""
+def load(path: Path) -> Federation:
+    """Read a federation file.
+
+    Paths inside it are relative to it. Nothing but this one file is opened.
+
+    Raises:
+        FederationFileError: Anything in it is wrong; holds every mistake.
+        ConfigError: The file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(tree.LIMIT_BYTES + 1)
@@ -30,7 +37,7 @@ def parse(raw: bytes, path: Path) -> Federation:
     Raises:
         FederationFileError: Anything in it is wrong; holds every mistake.
     """
-    report = Report(dict(reversed(list(DOCUMENT.homes()))))
+    report = new_report(DOCUMENT)
     documents = tree.read_documents(raw, report)
     if not documents and not report.mistakes:
         report.add((1, 1), "", "This file is empty.", "Run `podpass init` to write one.", code="config.empty")
@@ -49,24 +56,10 @@ def parse(raw: bytes, path: Path) -> Federation:
 
 
 def _document(document: tree.Node, report: Report) -> DocumentDraft | None:
-    """Read one document; of one that calls itself something else only the head, since the rest has other keys."""
-    if isinstance(document, tree.Mapping) and (wrong := list(_wrong_head(document))):
-        for name, value in wrong:
-            DOCUMENT.field(name).form.read(value, name, report)
-        return None
-    draft = DOCUMENT.read(document, "", report)
-    if isinstance(draft, Broken):
-        return None
-    if draft.spec:
+    draft = read_document(document, DOCUMENT, KIND, report)
+    if draft and draft.spec:
         check_spec(draft.spec, report)
     return draft
-
-
-def _wrong_head(document: tree.Mapping) -> Iterator[tuple[str, tree.Node]]:
-    wanted = {"apiVersion": API_VERSION, "kind": KIND}
-    for entry in document.entries:
-        if entry.key in wanted and not (isinstance(entry.value, tree.Scalar) and entry.value.text == wanted[entry.key]):
-            yield entry.key, entry.value
 
 
 def _federation(draft: DocumentDraft, path: Path, report: Report) -> Federation:

@@ -140,18 +140,24 @@ class ListOf(Form[tuple[T_co, ...]]):
 
 
 @dataclass(frozen=True)
-class Texts(Form[Map[str, str]]):
-    """Free keys, each judged by `check`, with text."""
+class MapOf(Form[Map[str, T_co]]):
+    """Keys of the writer's own choice, each judged by `check`, with values of one form; broken ones are left out.
+
+    Attributes:
+        check: Raises ConfigError for a key that cannot be.
+        item: What the values look like.
+        keywords: What the schema says about the keys.
+    """
 
     check: Callable[[str], object]
+    item: Form[T_co]
     keywords: Schema = field(default_factory=dict)
 
-    def read(self, node: Node, path: str, report: Report) -> Map[str, str] | Broken:
-        """Read every key; a bad key is noted where it stands."""
+    def read(self, node: Node, path: str, report: Report) -> Map[str, T_co] | Broken:
+        """Read every entry under `path.KEY`; a bad key is noted where it stands."""
         if not isinstance(node, tree.Mapping):
             return _wrong_type(node, path, report, "a mapping")
-        texts: dict[str, str] = {}
-        value_form = Text(str)
+        values: dict[str, T_co] = {}
         for entry in node.entries:
             entry_path = f"{path}.{entry.key}"
             report.positions[entry_path] = entry.value.position
@@ -159,14 +165,14 @@ class Texts(Form[Map[str, str]]):
                 self.check(entry.key)
             except ConfigError as error:
                 report.add(entry.position, entry_path, f"{error.what} {error.why}".strip(), error.next_step, code=error.full_code)
-            value = value_form.read(entry.value, entry_path, report)
+            value = self.item.read(entry.value, entry_path, report)
             if not isinstance(value, Broken):
-                texts[entry.key] = value
-        return MappingProxyType(texts)
+                values[entry.key] = value
+        return MappingProxyType(values)
 
     def schema(self) -> Schema:
         """Return an object with free keys."""
-        return {"type": "object", "additionalProperties": {"type": "string"}, **self.keywords}
+        return {"type": "object", "additionalProperties": self.item.schema(), **self.keywords}
 
 
 @dataclass(frozen=True)

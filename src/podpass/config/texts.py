@@ -5,7 +5,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Literal
 
-from podpass.config.federation import API_VERSION, DEFAULT_TOKEN_PATH, GENERATED, KIND, Generated
+from podpass.config.federation import DEFAULT_TOKEN_PATH, GENERATED, Generated
 from podpass.config.shape import nearest
 from podpass.errors import ConfigError
 from podpass.names import Issuer
@@ -20,22 +20,6 @@ _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]
 _DNS_SUBDOMAIN_LIMIT_CHARS = 253
 _CONFIG_MAP_KEY = re.compile(r"(?!\.\.?$)[-._a-zA-Z0-9]{1,253}")
 _LOCATION = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}")
-
-
-def api_version(text: str) -> str:
-    """Return the file's apiVersion: the one that this version reads."""
-    return _only(text, API_VERSION, "config.unknown-api-version")
-
-
-def kind(text: str) -> str:
-    """Return the file's kind: the one that this version reads."""
-    return _only(text, KIND, "config.unknown-kind")
-
-
-def _only(text: str, wanted: str, code: str) -> str:
-    if text == wanted:
-        return text
-    raise ConfigError(f"{text[:80]!r} is unknown here.", f"This version of podpass reads {wanted}.", f"Write {wanted}.", code=code)
 
 
 def present(text: str) -> str:

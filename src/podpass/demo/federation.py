@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from podpass.config.federation import Federation, load
+from podpass.config.federation import Federation
+from podpass.config.reading import load
 from podpass.demo import cluster
 from podpass.demo.comparison import Comparison, compare
 from podpass.demo.images import IMAGES

@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from podpass.config.shape import Field, ListOf, Record, Text, Whole, nearest, one_of
+from podpass.config.document import API_VERSION, exactly
+from podpass.config.shape import Field, ListOf, MapOf, Record, Text, Whole, nearest, one_of
 from podpass.config.texts import DNS_LABEL, present
 from podpass.errors import ConfigError
 from podpass.names import Audience, Issuer
 from podpass.policy.condition import CelCondition, compile_condition
-from podpass.policy.forms import Flag, Keys, KeysForm, Names
+from podpass.policy.forms import Flag, Keys, KeysForm
 from podpass.policy.members import FORMS, GroupMember, Member, parse_member
 from podpass.policy.path_pattern import PathPattern
 from podpass.policy.rules import METHODS
 from podpass.verify.claims import SKEW_LIMIT
 from podpass.verify.identity import IssuerKind
 
-API_VERSION: Final = "podpass.dev/v1alpha1"
 KIND: Final = "InvokerPolicy"
 _LEAST_LEEWAY_S = 0
 
@@ -70,12 +70,7 @@ class DocumentDraft:
 
 
 def _only(wanted: str, code: str) -> Text[str]:
-    def parse(text: str) -> str:
-        if text == wanted:
-            return text
-        raise ConfigError(f"{text[:80]!r} is unknown here.", f"A policy has {wanted}.", f"Write {wanted}.", code=code)
-
-    return Text(parse, {"const": wanted})
+    return exactly(wanted, f"A policy has {wanted}.", code)
 
 
 def _name(text: str) -> str:
@@ -131,8 +126,8 @@ _SPEC: Final = Record(
     SpecDraft,
     (
         Field("audiences", ListOf(_audience, at_least=1), "What the service is called in the token's `aud`.", required=True),
-        Field("issuers", Names(_name, _ISSUER), "Whose tokens are judged, by a name that members use."),
-        Field("groups", Names(_name, _members), "Members under one name."),
+        Field("issuers", MapOf(_name, _ISSUER), "Whose tokens are judged, by a name that members use."),
+        Field("groups", MapOf(_name, _members), "Members under one name."),
         Field("rules", ListOf(_RULE), "Who is admitted where; a path without a rule is denied.", required=True),
         Field("mode", one_of("enforce", "audit"), "audit: what the rules refuse is logged, not denied.", default="enforce"),
         Field(

@@ -1,19 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forms that only a policy has: yes or no, where keys come from, and names of one's own choice."""
+"""Forms that only a policy has: yes or no, and where keys come from."""
 
-from collections.abc import Callable
-from collections.abc import Mapping as Map
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from podpass.config import tree
 from podpass.config.mistakes import Report
 from podpass.config.shape import BROKEN, Broken, Field, Form, Record, Schema, Text, one_of
 from podpass.config.texts import present
 from podpass.config.tree import Node
-from podpass.errors import ConfigError
 
 T = TypeVar("T")
 Keys = Literal["discovery", "apiserver"] | Path
@@ -36,36 +31,6 @@ class Flag(Form[bool]):
     def schema(self) -> Schema:
         """Return a boolean."""
         return {"type": "boolean"}
-
-
-@dataclass(frozen=True)
-class Names(Form[Map[str, T]], Generic[T]):
-    """Keys of one's own choice, each judged by `check`, with values of one form; broken ones are left out."""
-
-    check: Callable[[str], object]
-    item: Form[T]
-
-    def read(self, node: Node, path: str, report: Report) -> Map[str, T] | Broken:
-        """Read every entry under `path.KEY`."""
-        if not isinstance(node, tree.Mapping):
-            report.add(node.position, path, f"This is {tree.describe(node)}; a mapping is wanted.", "", code="config.wrong-type")
-            return BROKEN
-        values: dict[str, T] = {}
-        for entry in node.entries:
-            entry_path = f"{path}.{entry.key}"
-            report.positions[entry_path] = entry.value.position
-            try:
-                self.check(entry.key)
-            except ConfigError as error:
-                report.add(entry.position, entry_path, f"{error.what} {error.why}".strip(), error.next_step, code=error.full_code)
-            value = self.item.read(entry.value, entry_path, report)
-            if not isinstance(value, Broken):
-                values[entry.key] = value
-        return MappingProxyType(values)
-
-    def schema(self) -> Schema:
-        """Return an object with free keys."""
-        return {"type": "object", "additionalProperties": self.item.schema()}
 
 
 class KeysForm(Form[Keys]):

@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from podpass.config import tree
+from podpass.config.document import new_report, read_document
 from podpass.config.mistakes import FileMistakesError, Report
-from podpass.config.shape import Broken
 from podpass.policy.crossings import check_spec
-from podpass.policy.fields import API_VERSION, DOCUMENT, KIND, DocumentDraft, IssuerDraft, RuleDraft, SpecDraft
+from podpass.policy.fields import DOCUMENT, KIND, DocumentDraft, IssuerDraft, RuleDraft, SpecDraft
 from podpass.policy.invoker_policy import GOOGLE, InvokerPolicy, Mode, TrustedIssuer
 from podpass.policy.members import GroupMember, Member
 from podpass.policy.rules import Rule
@@ -28,7 +28,7 @@ def parse(raw: bytes, path: Path) -> InvokerPolicy:
     Raises:
         PolicyFileError: Anything in it is wrong; holds every mistake.
     """
-    report = Report(dict(reversed(list(DOCUMENT.homes()))))
+    report = new_report(DOCUMENT)
     documents = tree.read_documents(raw, report)
     if not documents and not report.mistakes:
         report.add((1, 1), "", "This file is empty.", "Write an InvokerPolicy; without one every request is denied.", code="config.empty")
@@ -41,24 +41,10 @@ def parse(raw: bytes, path: Path) -> InvokerPolicy:
 
 
 def _document(document: tree.Node, report: Report) -> DocumentDraft | None:
-    """Read a document; of one that calls itself something else only the head, since the rest has other keys."""
-    if isinstance(document, tree.Mapping) and (wrong := list(_wrong_head(document))):
-        for name, value in wrong:
-            DOCUMENT.field(name).form.read(value, name, report)
-        return None
-    draft = DOCUMENT.read(document, "", report)
-    if isinstance(draft, Broken):
-        return None
-    if draft.spec:
+    draft = read_document(document, DOCUMENT, KIND, report)
+    if draft and draft.spec:
         check_spec(draft.spec, report)
     return draft
-
-
-def _wrong_head(document: tree.Mapping) -> Iterator[tuple[str, tree.Node]]:
-    wanted = {"apiVersion": API_VERSION, "kind": KIND}
-    for entry in document.entries:
-        if entry.key in wanted and not (isinstance(entry.value, tree.Scalar) and entry.value.text == wanted[entry.key]):
-            yield entry.key, entry.value
 
 
 def _policy(name: str, spec: SpecDraft, folder: Path) -> InvokerPolicy:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from podpass.config.federation import load
+from podpass.config.reading import load
 from podpass.errors import DriftSincePlanError, PartlyAppliedError
 from podpass.federate.apply import apply
 from podpass.federate.planning import Prepared, prepare

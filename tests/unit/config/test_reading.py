@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from podpass.config.federation import GENERATED, BucketSettings, Federation, Grant, GrantCondition, load
+from podpass.config.federation import GENERATED, BucketSettings, Federation, Grant, GrantCondition
 from podpass.config.mistakes import FederationFileError
-from podpass.config.reading import parse
+from podpass.config.reading import load, parse
 from podpass.errors import ConfigError
 from podpass.names import GoogleServiceAccount, Issuer, ServiceAccountRef
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from podpass.config import schema
-from podpass.config.federation import load
+from podpass.config.reading import load
 
 SCHEMA = json.loads(schema.PATH.read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from podpass.config.federation import load
+from podpass.config.reading import load
 from podpass.federate.draft import draft, identifier
 from podpass.names import ServiceAccountRef
 
