@@ -109,7 +109,8 @@ def run(state_dir: Path | None, **settings: Any) -> None:  # noqa: ANN401 - clic
 
 
 def _keep(environment: dict[str, str], path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it names credentials
+    path.unlink(missing_ok=True)  # one that is there may be readable by others, or lead elsewhere
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # it holds the admin token, and names credentials
     with os.fdopen(descriptor, "w") as file:
         json.dump(environment, file, indent=2)
 

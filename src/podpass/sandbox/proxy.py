@@ -106,7 +106,8 @@ class Proxy:
         self._asked[tls] = (name or "").lower()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        named = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        # Two Host headers are two names, even where they are equal (RFC 9112, 3.2).
+        named = ", ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"host")
         connect, sni = scope["state"]["connect"], scope["state"]["sni"]
         if {connect, sni} == {named.lower().removesuffix(":443")}:
             await self._dispatcher(scope, receive, send)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Google's side as one object: store, clock, policies, tokens, and the dispatcher in front of its services."""
+"""Google's side as one object, behind the dispatcher and its services: store, clock, policies, identities, tokens."""
 
 import secrets
 from collections.abc import Callable
@@ -9,14 +9,11 @@ from pathlib import Path
 
 from podpass.clock import Clock, SystemClock
 from podpass.sandbox.ca import write_private
-from podpass.sandbox.google.catalogue import SERVICES
-from podpass.sandbox.google.dispatcher import Dispatcher
 from podpass.sandbox.google.identities import Identities
 from podpass.sandbox.google.issuer_keys import IssuerKeys
-from podpass.sandbox.google.message import Fault
 from podpass.sandbox.google.policies import Policies
 from podpass.sandbox.google.request_log import RequestLog
-from podpass.sandbox.google.service import Service, project_resource
+from podpass.sandbox.google.resource import project_resource
 from podpass.sandbox.google.signing import SigningKey
 from podpass.sandbox.google.tokens import Tokens
 from podpass.sandbox.settings import APIS, SandboxSettings
@@ -55,15 +52,16 @@ class Universe:
         directory = settings.state_dir / "google" if settings.state_dir else None
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
+        if directory:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # private objects lie in it
         self.store = Store(directory)
         self.tokens = Tokens(_kept(directory, "token.key", lambda: secrets.token_bytes(32)))
         self.signing_key = SigningKey(directory)
         self.identities = Identities(self.store, self.clock, self.tokens)
-        self.policies = Policies(self)
+        self.policies = Policies(self.store, self.clock, lambda: self.settings.propagation)
         self.log = RequestLog()
         self.operations: dict[str, Json] = {}
-        self.dispatcher = Dispatcher(self, SERVICES)
-        self.issuer_keys = IssuerKeys(self.dispatcher.handle, self.clock)
+        self.issuer_keys = IssuerKeys(self.clock)
         for project_id, number in settings.projects.items():
             self._found(project_id, number)
 
@@ -94,26 +92,6 @@ class Universe:
         """Return the id of a project by id or number; a name that nobody has is returned as it is, and no policy will allow it."""
         found = self.project(name)
         return str(found["projectId"]) if found else name
-
-    def check_enabled(self, service: Service, project_id: str) -> None:
-        """Refuse an API that is off in a project (google-wire 7.4).
-
-        Raises:
-            Fault: 403 with reason `SERVICE_DISABLED`.
-        """
-        project = self.project(project_id)
-        if project is None or self.store.get("enabledService", f"{project_id}/{service.name}"):
-            return
-        number = project["projectNumber"]
-        url = f"https://console.developers.google.com/apis/api/{service.name}/overview?project={number}"
-        raise Fault(
-            403,
-            "PERMISSION_DENIED",
-            f"{service.title} has not been used in project {number} before or it is disabled. Enable it by visiting {url} then retry. "
-            "If you enabled this API recently, wait a few minutes for the action to propagate to our systems and retry.",
-            reason="SERVICE_DISABLED",
-            metadata={"service": service.name, "consumer": f"projects/{number}", "serviceTitle": service.title, "activationUrl": url},
-        )
 
     def dump(self) -> Json:
         """Return everything that was declared, in a stable form; what is soft-deleted, or below that, stands by name under `tombstones`."""

@@ -90,6 +90,9 @@ def test_the_three_names_of_a_request_must_agree(google_side: HostedSandbox) -> 
         (iam, None, iam),
         (iam, iam, f"{iam}:80"),
         (iam, iam, ""),
+        (iam, iam, f"{iam}\r\nHost: {sts}"),
+        (iam, iam, f"{sts}\r\nHost: {iam}"),
+        (iam, iam, f"{iam}\r\nHost: {iam}"),
     ):
         assert request(google_side, connect, sni, host).status == 421, (connect, sni, host)
     assert google_side.requests()[-1]["status"] == 421

@@ -35,3 +35,8 @@ def test_a_world_that_is_kept_is_the_same_world(tmp_path: Path) -> None:
     again = Universe(SandboxSettings(state_dir=tmp_path))
     assert again.dump() == dump
     again.close()
+
+
+def test_what_is_kept_is_for_its_owner_alone(tmp_path: Path) -> None:
+    World(state_dir=tmp_path).universe.close()
+    assert (tmp_path / "google").stat().st_mode & 0o777 == 0o700
