@@ -13,7 +13,7 @@ import pytest
 from googleapiclient import discovery_cache
 
 from podpass.sandbox.google.catalogue import SERVICES
-from podpass.sandbox.google.service import PUBLIC, Method
+from podpass.sandbox.google.service import Method, Public
 
 # Google's libraries leave connections to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -76,7 +76,7 @@ def test_an_undocumented_method_says_where_it_is_known_from(method: Method) -> N
 
 @pytest.mark.parametrize("method", METHODS, ids=names)
 def test_every_method_names_its_permission_or_why_it_needs_none(method: Method) -> None:
-    if isinstance(method.permission, PUBLIC):
+    if isinstance(method.permission, Public):
         assert " " in method.permission.why
     else:
         assert re.fullmatch(r"[a-z]+(\.[a-zA-Z]+){2}", method.permission)

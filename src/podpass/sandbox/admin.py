@@ -16,17 +16,14 @@ POST /cluster/restart    ``{"issuer"?, "acceptedIssuers"?, "newKey"?, "keepOldKe
 import hmac
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from podpass.sandbox.cluster import IssuerChange
+from podpass.sandbox.cluster import Cluster, IssuerChange
 from podpass.sandbox.google.message import Answer, Fault, Receive, Request, Scope, Send, read_request
 from podpass.sandbox.settings import KeyType
 from podpass.sandbox.store import Json
-
-if TYPE_CHECKING:
-    from podpass.sandbox.hosting import Sandbox
+from podpass.sandbox.universe import Universe
 
 
 class _Settings(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,16 +40,26 @@ class _Restart(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     sign_with_announced: bool = False
 
 
+async def dump_of(universe: Universe, cluster: Cluster | None) -> Json:
+    """Return everything that was declared, on both sides, in a stable form."""
+    dump: Json = {"google": universe.dump()}
+    if cluster:
+        dump["kubernetes"] = await cluster.dump()
+    return dump
+
+
 class AdminApp:
     """The ASGI application behind the door.
 
     Args:
-        sandbox: What it is the door of.
+        universe: Google's side.
+        cluster: Kubernetes' side, if the sandbox has one of its own.
         token: The bearer token that callers show.
     """
 
-    def __init__(self, sandbox: "Sandbox", token: str) -> None:
-        self._sandbox = sandbox
+    def __init__(self, universe: Universe, cluster: Cluster | None, token: str) -> None:
+        self._universe = universe
+        self._cluster = cluster
         self._token = token
         self._routes: dict[tuple[str, str], Callable[[bytes], Awaitable[Json]]] = {
             ("GET", "/dump"): self._dump,
@@ -80,25 +87,23 @@ class AdminApp:
             return Answer.json({"error": fault.message}, fault.code)
 
     async def _dump(self, _body: bytes) -> Json:
-        return await self._sandbox.dump()
+        return await dump_of(self._universe, self._cluster)
 
     async def _requests(self, _body: bytes) -> Json:
-        return {"requests": self._sandbox.universe.log.entries()}
+        return {"requests": self._universe.log.entries()}
 
     async def _change_settings(self, body: bytes) -> Json:
         asked = msgspec.json.decode(body, type=_Settings)
-        universe = self._sandbox.universe
-        universe.change_settings(
+        self._universe.change_settings(
             propagation=None if asked.propagation_s is None else timedelta(seconds=asked.propagation_s),
             latency=None if asked.latency_ms is None else timedelta(milliseconds=asked.latency_ms),
         )
-        settings = universe.settings
+        settings = self._universe.settings
         return {"propagation_s": settings.propagation.total_seconds(), "latency_ms": settings.latency.total_seconds() * 1000}
 
     async def _restart_cluster(self, body: bytes) -> Json:
         asked = msgspec.json.decode(body or b"{}", type=_Restart)
-        cluster = self._sandbox.cluster
-        if cluster is None:
+        if self._cluster is None:
             raise Fault(409, "FAILED_PRECONDITION", "this sandbox has no cluster of its own")
-        await cluster.restart(IssuerChange(**msgspec.structs.asdict(asked)))
-        return {"issuers": cluster.issuers}
+        await self._cluster.restart(IssuerChange(**msgspec.structs.asdict(asked)))
+        return {"issuers": self._cluster.issuers}

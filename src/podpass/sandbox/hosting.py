@@ -19,10 +19,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from podpass.clock import Clock, SystemClock
-from podpass.sandbox.admin import AdminApp
+from podpass.sandbox.admin import AdminApp, dump_of
 from podpass.sandbox.ca import GOOGLE_NAMES, AuthorityCA
 from podpass.sandbox.cluster import Cluster
 from podpass.sandbox.environment import hosts_of, inside, logged_in
+from podpass.sandbox.google.catalogue import SERVICES
+from podpass.sandbox.google.dispatcher import Dispatcher
 from podpass.sandbox.google.oauth import refresh_token
 from podpass.sandbox.listener import Listener
 from podpass.sandbox.node.images import Image
@@ -77,7 +79,7 @@ class Sandbox:
                 await self._staff(stack, self.cluster, directory)
             operator = refresh_token(self.universe.tokens, self.settings.operator)
             kubeconfig = self.cluster.admin_kubeconfig() if self.cluster else None
-            admin = await stack.enter_async_context(_administered(self))
+            admin = await stack.enter_async_context(_administered(self.universe, self.cluster))
             self._logged_in = {**logged_in(directory, self.settings, authority.path, operator, kubeconfig), **admin}
             self._stack = stack.pop_all()
         return self
@@ -95,10 +97,7 @@ class Sandbox:
 
     async def dump(self) -> Json:
         """Return everything that was declared, on both sides, in a stable form."""
-        dump: Json = {"google": self.universe.dump()}
-        if self.cluster:
-            dump["kubernetes"] = await self.cluster.dump()
-        return dump
+        return await dump_of(self.universe, self.cluster)
 
     async def _staff(self, stack: contextlib.AsyncExitStack, cluster: Cluster, directory: Path) -> None:
         """Set the node agent to work and, beside the built-in API server, the job controller; return when the node is ready."""
@@ -118,7 +117,7 @@ class Sandbox:
 @contextlib.asynccontextmanager
 async def _proxied(universe: Universe, authority: AuthorityCA, directory: Path) -> AsyncIterator[Proxy]:
     context = authority.issue_server_certificate(GOOGLE_NAMES).server_context(directory, "google")
-    proxy = Proxy(universe.dispatcher, context, universe.log.refuse, universe.latency_s)
+    proxy = Proxy(Dispatcher(universe, SERVICES), context, universe.log.refuse, universe.latency_s)
     await proxy.start()
     try:
         yield proxy
@@ -145,9 +144,9 @@ async def _clustered(settings: SandboxSettings, authority: AuthorityCA, clock: C
 
 
 @contextlib.asynccontextmanager
-async def _administered(sandbox: Sandbox) -> AsyncIterator[dict[str, str]]:
+async def _administered(universe: Universe, cluster: Cluster | None) -> AsyncIterator[dict[str, str]]:
     token = secrets.token_urlsafe(24)
-    listener = Listener(AdminApp(sandbox, token))
+    listener = Listener(AdminApp(universe, cluster, token))
     await listener.start()
     try:
         yield {"PODPASS_SANDBOX_ADMIN": f"http://127.0.0.1:{listener.port}", "PODPASS_SANDBOX_ADMIN_TOKEN": token}

@@ -7,7 +7,7 @@ from functools import cache
 from podpass.cel import Environment, Expression, Kind
 from podpass.errors import ExpressionError
 from podpass.sandbox.google.message import invalid
-from podpass.sandbox.google.service import Resource
+from podpass.sandbox.google.resource import Resource
 from podpass.sandbox.store import Json
 
 # IAM Conditions attribute reference [R]; tags and access levels are not known here, so that expressions with them do not compile.

@@ -4,8 +4,9 @@
 import re
 from datetime import timedelta
 
+from podpass.sandbox.google.caller import CLOUD_PLATFORM
 from podpass.sandbox.google.message import Fault, invalid, not_found, unimplemented
-from podpass.sandbox.google.service import CLOUD_PLATFORM, PUBLIC, Call, Service, method, methods_of
+from podpass.sandbox.google.service import Call, Public, Service, method, methods_of
 from podpass.sandbox.google.service_accounts import account_resource
 from podpass.sandbox.store import Json
 
@@ -93,7 +94,7 @@ def generate_id_token(call: Call) -> Json:
     return {"token": call.universe.signing_key.sign(claims)}
 
 
-_EVERYWHERE = PUBLIC("where a token may be used is no secret", authenticated=True)
+_EVERYWHERE = Public("where a token may be used is no secret", authenticated=True)
 
 
 @method(id=f"{_ID}.serviceAccounts.getAllowedLocations", verb="GET", path=_ACCOUNT + "/allowedLocations", permission=_EVERYWHERE)

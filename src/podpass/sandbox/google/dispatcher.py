@@ -10,15 +10,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from podpass.sandbox.google.caller import ANONYMOUS, CLOUD_PLATFORM, Caller
 from podpass.sandbox.google.message import Answer, Fault, Query, Receive, Request, Scope, Send, google_fault, read_request, unimplemented
-from podpass.sandbox.google.service import ANONYMOUS, CLOUD_PLATFORM, PUBLIC, Call, Caller, Method, Service
+from podpass.sandbox.google.service import Call, Method, Public, Service
 from podpass.sandbox.store import ConflictError
-
-if TYPE_CHECKING:
-    from podpass.sandbox.universe import Universe
+from podpass.sandbox.universe import Universe
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ class Dispatcher:
         services: The services; several may share a host.
     """
 
-    def __init__(self, universe: "Universe", services: Iterable[Service]) -> None:
+    def __init__(self, universe: Universe, services: Iterable[Service]) -> None:
         self._universe = universe
         self._routes: dict[str, list[Method]] = {}
         for service in services:
@@ -56,7 +54,7 @@ class Dispatcher:
         started, call = time.time() if arrived is None else arrived, None
         try:
             method, params = self._route(request)
-            call = Call(self._universe, method, request, params, Query(request.query), ANONYMOUS)
+            call = Call(self._universe, method, request, params, Query(request.query), ANONYMOUS, self.handle)
             answer = self._permitted(call)
         except Exception as error:  # noqa: BLE001 - the last resort of a server
             render = call.method.service.fault if call else google_fault
@@ -75,14 +73,14 @@ class Dispatcher:
 
     def _permitted(self, call: Call) -> Answer:
         method, permission = call.method, call.method.permission
-        if not isinstance(permission, PUBLIC) or permission.authenticated:
+        if not isinstance(permission, Public) or permission.authenticated:
             call.caller = self._universe.identities.authenticate(call.request, anonymous=method.service.anonymous)
         call.resource = method.on(call) if method.on else None
         if call.resource:
-            self._universe.check_enabled(method.service, call.resource.project)
+            _check_enabled(self._universe, method.service, call.resource.project)
         if not call.caller.anonymous:
             _check_scopes(method, call.caller)
-        if call.resource and not isinstance(permission, PUBLIC):
+        if call.resource and not isinstance(permission, Public):
             call.require(permission, call.resource)
         answered = method.handler(call)
         return answered if isinstance(answered, Answer) else Answer.json(answered)
@@ -104,6 +102,27 @@ def _fault_of(error: Exception, request: Request) -> Fault:
         return Fault(409, "ABORTED", message)
     _log.error("%s https://%s%s failed", request.verb, request.host, request.path, exc_info=error)
     return Fault(500, "INTERNAL", f"The sandbox itself failed: {error!r}.")
+
+
+def _check_enabled(universe: Universe, service: Service, project_id: str) -> None:
+    """Refuse an API that is off in a project (google-wire 7.4).
+
+    Raises:
+        Fault: 403 with reason `SERVICE_DISABLED`.
+    """
+    project = universe.project(project_id)
+    if project is None or universe.store.get("enabledService", f"{project_id}/{service.name}"):
+        return
+    number = project["projectNumber"]
+    url = f"https://console.developers.google.com/apis/api/{service.name}/overview?project={number}"
+    raise Fault(
+        403,
+        "PERMISSION_DENIED",
+        f"{service.title} has not been used in project {number} before or it is disabled. Enable it by visiting {url} then retry. "
+        "If you enabled this API recently, wait a few minutes for the action to propagate to our systems and retry.",
+        reason="SERVICE_DISABLED",
+        metadata={"service": service.name, "consumer": f"projects/{number}", "serviceTitle": service.title, "activationUrl": url},
+    )
 
 
 def _check_scopes(method: Method, caller: Caller) -> None:

@@ -4,12 +4,12 @@
 from podpass.sandbox.google import iam_pools, service_accounts
 from podpass.sandbox.google.message import not_found
 from podpass.sandbox.google.roles import PERMISSIONS, TITLES
-from podpass.sandbox.google.service import PUBLIC, Call, Service, method, methods_of
+from podpass.sandbox.google.service import Call, Public, Service, method, methods_of
 from podpass.sandbox.store import Json
 
 
 @method(
-    id="iam.roles.get", verb="GET", path="/v1/roles/{role}", permission=PUBLIC("Google publishes its predefined roles", authenticated=True)
+    id="iam.roles.get", verb="GET", path="/v1/roles/{role}", permission=Public("Google publishes its predefined roles", authenticated=True)
 )
 def get_role(call: Call) -> Json:
     """Read a predefined role."""

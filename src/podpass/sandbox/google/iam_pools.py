@@ -5,7 +5,8 @@ Names carry the project's number whatever the request wrote; both find the same 
 """
 
 from podpass.sandbox.google.message import unimplemented
-from podpass.sandbox.google.service import Call, Resource, project_resource
+from podpass.sandbox.google.resource import Resource, project_resource
+from podpass.sandbox.google.service import Call
 from podpass.sandbox.google.soft_deleted import SoftDeletedKind
 from podpass.sandbox.store import Json
 from podpass.wif.limits import Violation, check_pool, check_provider

@@ -3,8 +3,8 @@
 
 from podpass.clock import Clock
 from podpass.names import PoolName
+from podpass.sandbox.google.caller import ANONYMOUS, CLOUD_PLATFORM, Caller
 from podpass.sandbox.google.message import Fault, Request
-from podpass.sandbox.google.service import ANONYMOUS, CLOUD_PLATFORM, Caller
 from podpass.sandbox.google.tokens import Tokens
 from podpass.sandbox.store import Json, Store
 from podpass.wif import Judgement

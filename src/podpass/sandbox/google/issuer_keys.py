@@ -12,7 +12,9 @@ from podpass.errors import KeySetError, UnreachableError
 from podpass.sandbox.google.message import Answer, Request
 from podpass.verify import KeySet
 
-_MAX_BYTES = 1 << 20
+Fetch = Callable[[Request], Answer]
+
+_LIMIT_BYTES = 1 << 20
 
 
 class IssuerKeys:
@@ -22,23 +24,25 @@ class IssuerKeys:
     whose objects lack `Cache-Control: max-age=0` shows what it does in life: a new key that is not seen for an hour.
 
     Args:
-        fetch: Answers an anonymous request from inside the universe.
         clock: The present moment.
     """
 
-    def __init__(self, fetch: Callable[[Request], Answer], clock: Clock) -> None:
-        self._fetch = fetch
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._kept: dict[str, tuple[datetime, bytes]] = {}
 
-    def __call__(self, issuer: str) -> KeySet:
+    def of(self, issuer: str, fetch: Fetch) -> KeySet:
         """Return an issuer's keys.
+
+        Args:
+            issuer: Its `iss`.
+            fetch: Answers an anonymous request from inside the universe.
 
         Raises:
             UnreachableError: A document cannot be had, or is not what it should be.
             KeySetError: There is no usable key in the key set.
         """
-        raw = self._document(issuer.removesuffix("/") + "/.well-known/openid-configuration")
+        raw = self._document(issuer.removesuffix("/") + "/.well-known/openid-configuration", fetch)
         try:
             document = msgspec.json.decode(raw)
             published, jwks_uri = document["issuer"], document["jwks_uri"]
@@ -46,9 +50,9 @@ class IssuerKeys:
             raise KeySetError(f"The discovery document of {issuer!r} is not one.") from None
         if published != issuer:
             raise KeySetError(f"The discovery document of {issuer!r} names the issuer {published!r}.")
-        return KeySet.parse(self._document(str(jwks_uri)))
+        return KeySet.parse(self._document(str(jwks_uri), fetch))
 
-    def _document(self, url: str) -> bytes:
+    def _document(self, url: str, fetch: Fetch) -> bytes:
         now = self._clock.now()
         kept_until, body = self._kept.get(url, (now, b""))
         if now < kept_until:
@@ -56,8 +60,8 @@ class IssuerKeys:
         parts = urlsplit(url)
         if parts.scheme != "https" or parts.query or parts.fragment:
             raise UnreachableError(f"{url!r} is not a URL that Google would fetch keys from.")
-        answer = self._fetch(Request("GET", parts.netloc.lower(), parts.path))
-        if answer.status != 200 or len(answer.body) > _MAX_BYTES:  # noqa: PLR2004 - OK
+        answer = fetch(Request("GET", parts.netloc.lower(), parts.path))
+        if answer.status != 200 or len(answer.body) > _LIMIT_BYTES:  # noqa: PLR2004 - OK
             raise UnreachableError(f"{url!r} answers {answer.status}.")
         self._kept[url] = (now + _max_age(answer), answer.body)
         return answer.body

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Google's OAuth endpoints, as far as a logged-in operator's tools need them: a refresh token for an access token, and Google's keys."""
 
+from podpass.sandbox.google.caller import CLOUD_PLATFORM
 from podpass.sandbox.google.message import Answer, Fault
-from podpass.sandbox.google.service import CLOUD_PLATFORM, PUBLIC, Call, Service, method, methods_of
+from podpass.sandbox.google.service import Call, Public, Service, method, methods_of
 from podpass.sandbox.google.sts import form, oauth_fault
 from podpass.sandbox.google.tokens import Tokens
 from podpass.sandbox.store import Json
 
 _LIFETIME_S = 3599
 _UNDISCOVERED = "no API of the discovery service: RFC 6749, OpenID Connect"
-_CREDENTIAL = PUBLIC("the token in the request is the credential")
+_CREDENTIAL = Public("the token in the request is the credential")
 _CACHED = {"cache-control": "public, max-age=3600"}
-_KEYS = PUBLIC("Google publishes its keys")
+_KEYS = Public("Google publishes its keys")
 _SCOPES = [CLOUD_PLATFORM, "https://www.googleapis.com/auth/userinfo.email", "openid"]
 
 

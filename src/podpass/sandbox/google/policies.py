@@ -8,28 +8,22 @@ the etag `ACAB`. A change is read back at once; until `settings.propagation` has
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
-from datetime import datetime
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 
 import msgspec
 
+from podpass.clock import Clock
 from podpass.errors import ConfigError
 from podpass.names.principal import Principal
+from podpass.sandbox.google.caller import Caller
 from podpass.sandbox.google.conditions import check_condition, holds
 from podpass.sandbox.google.message import Fault, invalid
+from podpass.sandbox.google.resource import Resource, project_resource
 from podpass.sandbox.google.roles import PERMISSIONS
-from podpass.sandbox.google.service import Call, Caller, Resource, project_resource
-from podpass.sandbox.store import ConflictError, Json
-
-if TYPE_CHECKING:
-    from podpass.sandbox.universe import Universe
+from podpass.sandbox.store import ConflictError, Json, Store
 
 _EMPTY_ETAG = "ACAB"  # google-wire 2.4 [M]
-# Google's etags look random, and about a third of them hold a character in which the two base64 alphabets differ (google-wire 2.4 [O]).
-# A revision times an odd number is as good as random in this, and is had back by the inverse.
-_ETAG_SPACE, _SPREAD = 1 << 56, 0x9E3779B97F4A7D
-_GATHER = pow(_SPREAD, -1, _ETAG_SPACE)
 _CONDITIONAL_VERSION = 3
 _STANDARD = str.maketrans("-_", "+/")
 _BASIC = {"projectOwner": "roles/owner", "projectEditor": "roles/editor", "projectViewer": "roles/viewer"}
@@ -52,16 +46,24 @@ class _Binding(msgspec.Struct, omit_defaults=True):
 
 
 class Policies:
-    """The policies of one universe."""
+    """The policies of one universe.
 
-    def __init__(self, universe: "Universe") -> None:
-        self._universe = universe
+    Args:
+        store: Where they are kept.
+        clock: The present moment.
+        propagation: Returns how long a change takes to be in effect, as it is set now.
+    """
+
+    def __init__(self, store: Store, clock: Clock, propagation: Callable[[], timedelta]) -> None:
+        self._store = store
+        self._clock = clock
+        self._propagation = propagation
         # resource name -> versions as (in effect from, bindings), oldest first; only while a change is under way
         self._under_way: dict[str, list[tuple[datetime, list[Json]]]] = {}
 
     def read(self, resource: Resource, version: int = 1) -> Json:
         """Return a resource's policy in the form of the requested version; below 3, conditions are folded into the role's name."""
-        record = self._universe.store.get("policy", resource.name)
+        record = self._store.get("policy", resource.name)
         if record is None:
             return {"etag": _EMPTY_ETAG}
         bindings = record.value["bindings"]
@@ -84,7 +86,7 @@ class Policies:
         if any("condition" in binding for binding in bindings) and policy.get("version") != _CONDITIONAL_VERSION:
             # [?] the text; that such a write is refused [R]
             raise invalid("A policy with conditional role bindings must have its version set to 3.")
-        record = self._universe.store.get("policy", resource.name)
+        record = self._store.get("policy", resource.name)
         etag = policy.get("etag")
         if etag and not _same_bytes(etag, _etag(record.revision) if record else _EMPTY_ETAG):
             raise ConflictError
@@ -93,11 +95,11 @@ class Policies:
 
     def seed(self, resource: Resource, bindings: list[Json]) -> None:
         """Give a new resource its first policy, in effect at once."""
-        self._universe.store.put("policy", resource.name, {"bindings": _merged(bindings)})
+        self._store.put("policy", resource.name, {"bindings": _merged(bindings)})
 
     def forget(self, resource: Resource) -> None:
         """Drop the policy of a resource that is gone."""
-        self._universe.store.delete("policy", resource.name)
+        self._store.delete("policy", resource.name)
         self._under_way.pop(resource.name, None)
 
     def rename_member(self, before: str, after: str) -> None:
@@ -109,15 +111,15 @@ class Policies:
         def renamed(bindings: list[Json]) -> list[Json]:
             return [{**each, "members": [after if member == before else member for member in each["members"]]} for each in bindings]
 
-        for record in self._universe.store.select("policy"):
+        for record in self._store.select("policy"):
             if any(before in binding["members"] for binding in record.value["bindings"]):
-                self._universe.store.put("policy", record.key, {"bindings": renamed(record.value["bindings"])})
+                self._store.put("policy", record.key, {"bindings": renamed(record.value["bindings"])})
         for name, versions in self._under_way.items():
             self._under_way[name] = [(moment, renamed(bindings)) for moment, bindings in versions]
 
     def allows(self, caller: Caller, permission: str, resource: Resource) -> bool:
         """Tell whether the policies in effect grant a caller a permission on a resource or anything above it."""
-        now = self._universe.clock.now()
+        now = self._clock.now()
         for level in resource.lineage():
             for binding in (*level.grants, *self._in_effect(level.name, now)):
                 if permission not in PERMISSIONS.get(binding["role"], ()) or not self._names(binding["members"], caller, now):
@@ -140,7 +142,7 @@ class Policies:
     def _in_effect(self, name: str, now: datetime) -> list[Json]:
         versions = self._under_way.get(name)
         if not versions:
-            record = self._universe.store.get("policy", name)
+            record = self._store.get("policy", name)
             bindings: list[Json] = record.value["bindings"] if record else []
             return bindings
         del versions[: max(index for index, (moment, _) in enumerate(versions) if moment <= now)]
@@ -150,13 +152,13 @@ class Policies:
         return bindings
 
     def _replace(self, name: str, bindings: list[Json]) -> None:
-        now = self._universe.clock.now()
+        now = self._clock.now()
         before = self._in_effect(name, now)
         if bindings:
-            self._universe.store.put("policy", name, {"bindings": bindings})
+            self._store.put("policy", name, {"bindings": bindings})
         else:
-            self._universe.store.delete("policy", name)
-        self._under_way.setdefault(name, [(now, before)]).append((now + self._universe.settings.propagation, bindings))
+            self._store.delete("policy", name)
+        self._under_way.setdefault(name, [(now, before)]).append((now + self._propagation(), bindings))
 
     def _check(self, binding: Json, supported: str) -> None:
         if not any(each.startswith(supported) for each in PERMISSIONS.get(binding["role"], ())):
@@ -176,8 +178,8 @@ class Policies:
             gke = _GKE_POOL.fullmatch(member)
             if gke:
                 raise _no_pool(gke["pool"])
-            account = self._universe.store.get("serviceAccount", value)
-            if not account or account.value["visibleFrom_s"] > self._universe.clock.now().timestamp():
+            account = self._store.get("serviceAccount", value)
+            if not account or account.value["visibleFrom_s"] > self._clock.now().timestamp():
                 raise invalid(f"Service account {value} does not exist.")  # google-wire 7.4 [M]
         elif kind not in {"user", "group", "domain", "deleted", *_BASIC} or not value:
             raise invalid(f"The member {member} is of an unknown type. Please set a valid type prefix for the member.")  # [K]
@@ -187,7 +189,7 @@ class Policies:
             pool = str(Principal.parse(member).pool)
         except ConfigError:
             raise invalid(f"Invalid principal: {member}.") from None  # [?]
-        if not self._universe.store.get("pool", pool):
+        if not self._store.get("pool", pool):
             raise _no_pool(pool)  # [?] for pools of one's own; measured for GKE's
 
 
@@ -234,33 +236,3 @@ def _same_bytes(etag: object, ours: str) -> bool:
         return base64.b64decode(str(etag).translate(_STANDARD), validate=True) == base64.b64decode(ours)
     except ValueError:
         raise invalid("Invalid value at 'policy.etag': Base64 decoding failed.") from None
-
-
-def requested_version(call: Call) -> int:
-    """Read the wanted version of a policy, in any of Google's four spellings (google-wire 4)."""
-    options = call.json().get("options") if call.request.body else None
-    asked = options.get("requestedPolicyVersion") if isinstance(options, dict) else None
-    asked = asked or call.query.get("options.requestedPolicyVersion") or call.query.get("optionsRequestedPolicyVersion") or 1
-    if str(asked) not in {"0", "1", "2", "3"}:
-        raise invalid(f"Invalid requested policy version: {asked}.")
-    return int(asked)
-
-
-def get_policy(call: Call) -> Json:
-    """Answer any `getIamPolicy`."""
-    return call.universe.policies.read(call.on, requested_version(call))
-
-
-def set_policy(call: Call) -> Json:
-    """Answer a `setIamPolicy` whose body wraps the policy."""
-    policy = call.json().get("policy")
-    if not isinstance(policy, dict):
-        raise invalid("Invalid value at 'policy': it is missing.")
-    return call.universe.policies.write(call.on, policy)
-
-
-def test_permissions(call: Call) -> Json:
-    """Answer a `testIamPermissions`: those of the asked permissions that the caller has."""
-    asked = call.json().get("permissions") or []
-    granted = [each for each in asked if call.may(str(each), call.on)]
-    return {"permissions": granted} if granted else {}

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cloud Resource Manager: projects and their policies, v1 and v3 (google-wire 4). v1 knows a project by id or number, v3 too."""
 
+from podpass.sandbox.google.caller import CLOUD_PLATFORM
 from podpass.sandbox.google.message import invalid
-from podpass.sandbox.google.policies import get_policy, set_policy, test_permissions
-from podpass.sandbox.google.service import CLOUD_PLATFORM, PUBLIC, Call, Resource, Service, method, methods_of, project_resource
+from podpass.sandbox.google.policy_methods import get_policy, set_policy, test_permissions
+from podpass.sandbox.google.resource import Resource, project_resource
+from podpass.sandbox.google.service import Call, Public, Service, method, methods_of
 from podpass.sandbox.store import Json
 
 _ID = "cloudresourcemanager.projects"
@@ -47,7 +49,7 @@ POLICY_METHODS = tuple(
     for verb, permission, handler in (
         ("getIamPolicy", "resourcemanager.projects.getIamPolicy", get_policy),
         ("setIamPolicy", "resourcemanager.projects.setIamPolicy", _set_project_policy),
-        ("testIamPermissions", PUBLIC("it tells callers about themselves", authenticated=True), test_permissions),
+        ("testIamPermissions", Public("it tells callers about themselves", authenticated=True), test_permissions),
     )
 )
 

@@ -8,29 +8,26 @@ A service file reads::
 
     SERVICE = Service(name="storage.googleapis.com", title="Cloud Storage API", discovery="storage.v1", methods=methods_of(__name__))
 
-`dispatcher` does the rest. A method without a permission does not import; `PUBLIC("why")` says that nobody is asked.
+`dispatcher` does the rest. A method without a permission does not import; `Public("why")` says that nobody is asked.
 In a path `{x}` is one segment without a colon, `{x=*}` one segment, `{x=**}` the rest.
 """
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from podpass.sandbox.google.caller import CLOUD_PLATFORM, Caller
 from podpass.sandbox.google.message import Answer, Fault, Query, Request, google_fault, invalid
+from podpass.sandbox.google.resource import Resource
 from podpass.sandbox.store import Json
-
-if TYPE_CHECKING:
-    from podpass.sandbox.universe import Universe
-
-CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+from podpass.sandbox.universe import Universe
 
 
 @dataclass(frozen=True, slots=True)
-class PUBLIC:
+class Public:
     """Stands where a permission would: no permission is asked for, for the reason given.
 
     Attributes:
@@ -40,76 +37,6 @@ class PUBLIC:
 
     why: str
     authenticated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """What a permission is checked on; its policy and those of its parents count.
-
-    Attributes:
-        name: The full resource name, `//SERVICE/PATH`; the key of its policy.
-        type: The type as conditions see it, `storage.googleapis.com/Bucket`.
-        parent: The resource above; None for a project.
-        grants: Bindings (`role`, `members`) that hold besides its policy, such as a storage object's ACL.
-    """
-
-    name: str
-    type: str
-    parent: "Resource | None" = None
-    grants: tuple[Json, ...] = ()
-
-    @property
-    def project(self) -> str:
-        """The id of the project it belongs to."""
-        top = self
-        while top.parent:
-            top = top.parent
-        return top.name.rpartition("/")[2]
-
-    @property
-    def path(self) -> str:
-        """The name without the service, `projects/…`."""
-        return self.name.removeprefix("//").partition("/")[2]
-
-    def lineage(self) -> "Iterator[Resource]":
-        """Yield it and then everything above it."""
-        here: Resource | None = self
-        while here:
-            yield here
-            here = here.parent
-
-
-def project_resource(project_id: str) -> Resource:
-    """Name a project as a resource."""
-    name = f"//cloudresourcemanager.googleapis.com/projects/{project_id}"
-    return Resource(name, "cloudresourcemanager.googleapis.com/Project")
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks.
-
-    Attributes:
-        name: How messages and the log call it: an email, a `principal://…`, or `anonymous`.
-        members: Every member of a policy that it is.
-        scopes: What its token is good for; empty for an anonymous caller.
-        email: The email of a user or service account, else None.
-        expires_at_s: When its token ends, seconds since 1970.
-    """
-
-    name: str
-    members: frozenset[str]
-    scopes: frozenset[str] = frozenset()
-    email: str | None = None
-    expires_at_s: int = 0
-
-    @property
-    def anonymous(self) -> bool:
-        """Whether it showed no credentials."""
-        return self.name == "anonymous"
-
-
-ANONYMOUS = Caller("anonymous", frozenset({"allUsers"}))
 
 
 @dataclass(slots=True)
@@ -123,15 +50,17 @@ class Call:
         params: The parts of the path, percent-decoded after they were split.
         query: The query's first values.
         caller: Who asks.
+        ask: Has another method of this universe answer a request, as if it came from outside.
         resource: What the permission was checked on; None for a public method without `on`.
     """
 
-    universe: "Universe"
+    universe: Universe
     method: "Method"
     request: Request
     params: Mapping[str, str]
     query: Query
     caller: Caller
+    ask: Callable[[Request], Answer]
     resource: Resource | None = None
 
     @property
@@ -184,7 +113,7 @@ class Method:
     id: str
     verb: str
     path: str
-    permission: str | PUBLIC
+    permission: str | Public
     on: On | None
     handler: Handler
     undocumented: str
@@ -210,7 +139,7 @@ def method(
     id: str,  # noqa: A002 - Google's own word for it
     verb: str,
     path: str,
-    permission: str | PUBLIC,
+    permission: str | Public,
     on: On | None = None,
     scopes: tuple[str, ...] | None = None,
     undocumented: str = "",
@@ -221,7 +150,7 @@ def method(
         id: Google's id of the method, as its discovery document has it.
         verb: The HTTP verb.
         path: The path from the host's root.
-        permission: The IAM permission that the caller needs, or `PUBLIC(why)`.
+        permission: The IAM permission that the caller needs, or `Public(why)`.
         on: Names the resource that the permission is checked on; it may raise a `Fault`, such as 404. Needed with a permission.
         scopes: What the caller's token must be good for, any of them, where it differs from the service's; empty: anything.
         undocumented: Where it is known from, for a method that no discovery document has.
@@ -229,7 +158,7 @@ def method(
     Raises:
         TypeError: There is no permission, or nothing to check it on. A handler is never reachable by leaving something out.
     """
-    if not isinstance(permission, PUBLIC) and (not permission or on is None):
+    if not isinstance(permission, Public) and (not permission or on is None):
         raise TypeError(f"method {id} has no permission, or no resource to check it on")
     return lambda handler: Method(id, verb, path, permission, on, handler, undocumented, scopes, _pattern(path))
 

@@ -6,8 +6,9 @@ import secrets
 
 from podpass.sandbox.google.message import Fault, exists, not_found
 from podpass.sandbox.google.paging import page
-from podpass.sandbox.google.policies import get_policy, set_policy, test_permissions
-from podpass.sandbox.google.service import PUBLIC, Call, Resource, method, project_resource
+from podpass.sandbox.google.policy_methods import get_policy, set_policy, test_permissions
+from podpass.sandbox.google.resource import Resource, project_resource
+from podpass.sandbox.google.service import Call, Public, method
 from podpass.sandbox.google.soft_deleted import refuse_violations
 from podpass.sandbox.store import Json, Record
 from podpass.wif.limits import check_service_account
@@ -186,7 +187,7 @@ def set_account_policy(call: Call) -> Json:
     id=f"{_ID}.testIamPermissions",
     verb="POST",
     path=_ACCOUNT + ":testIamPermissions",
-    permission=PUBLIC("it tells callers about themselves", authenticated=True),
+    permission=Public("it tells callers about themselves", authenticated=True),
     on=account_resource,
 )
 def test_account_permissions(call: Call) -> Json:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Service Usage: which APIs are on in a project (google-wire 4). Switching on is done by the time it is answered."""
 
+from podpass.sandbox.google.caller import CLOUD_PLATFORM
 from podpass.sandbox.google.message import Fault, invalid
 from podpass.sandbox.google.paging import page
-from podpass.sandbox.google.service import CLOUD_PLATFORM, Call, Resource, Service, method, methods_of, project_resource
+from podpass.sandbox.google.resource import Resource, project_resource
+from podpass.sandbox.google.service import Call, Service, method, methods_of
 from podpass.sandbox.store import Json
 
 _ID = "serviceusage.services"

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import msgspec
 
 from podpass.names import PoolName, ProviderName
+from podpass.sandbox.google.caller import CLOUD_PLATFORM
 from podpass.sandbox.google.message import Answer, Fault, Query, Request
-from podpass.sandbox.google.service import CLOUD_PLATFORM, PUBLIC, Call, Service, method, methods_of
+from podpass.sandbox.google.service import Call, Public, Service, method, methods_of
 from podpass.sandbox.store import Json
 from podpass.wif import Provider, judge_exchange
 
@@ -63,7 +64,7 @@ def _check_shape(fields: Mapping[str, str]) -> None:
         raise _bad(f'Invalid value for "options". It has more than {_OPTIONS_LIMIT} characters.')  # [?]
 
 
-@method(id="sts.token", verb="POST", path="/v1/token", permission=PUBLIC("the subject token is the credential"))
+@method(id="sts.token", verb="POST", path="/v1/token", permission=Public("the subject token is the credential"))
 def exchange(call: Call) -> Json:
     """Exchange a subject token for a federated token."""
     if call.request.headers.get("authorization", "").lower().startswith("bearer"):
@@ -72,7 +73,9 @@ def exchange(call: Call) -> Json:
     _check_shape(fields)
     universe, now = call.universe, call.universe.clock.now()
     audience, subject_token = fields.get("audience", ""), fields.get("subject_token", "")
-    judgement = judge_exchange(audience, subject_token, lambda name: find_provider(call, name), universe.issuer_keys, now)
+    judgement = judge_exchange(
+        audience, subject_token, lambda name: find_provider(call, name), lambda issuer: universe.issuer_keys.of(issuer, call.ask), now
+    )
     if judgement.refusal:
         raise Fault(judgement.refusal.http_status, judgement.refusal.code, judgement.refusal.description)
     pool, lifetime_s = numbered(call, ProviderName.parse(audience)).pool, judgement.expires_in_s
@@ -114,7 +117,7 @@ def find_provider(call: Call, name: ProviderName) -> Provider | None:
     id="sts.introspect",
     verb="POST",
     path="/v1/introspect",
-    permission=PUBLIC("whoever has a token may ask what it is"),
+    permission=Public("whoever has a token may ask what it is"),
     undocumented="google-wire 3.1 [R]: v1/introspect, called by gcloud for accounts without impersonation",
 )
 def introspect(call: Call) -> Json:

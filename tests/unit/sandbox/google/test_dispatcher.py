@@ -6,16 +6,18 @@ from datetime import timedelta
 import pytest
 
 from podpass.sandbox.google import dispatcher
+from podpass.sandbox.google.caller import CLOUD_PLATFORM
 from podpass.sandbox.google.catalogue import SERVICES
 from podpass.sandbox.google.message import Answer, Request
-from podpass.sandbox.google.service import CLOUD_PLATFORM, PUBLIC, Call, Method, Service, method, methods_of, project_resource
+from podpass.sandbox.google.resource import project_resource
+from podpass.sandbox.google.service import Call, Method, Public, Service, method, methods_of
 from podpass.sandbox.store import Json
 from unit.sandbox.google.world import EMAIL, IAM, OWNER, POOLS, PROJECT, STRANGER, World, reason, refusal
 
 METHODS = [(service, each) for service in SERVICES for each in service.methods]
-ASKING = [(service, each) for service, each in METHODS if not isinstance(each.permission, PUBLIC)]
+ASKING = [(service, each) for service, each in METHODS if not isinstance(each.permission, Public)]
 AUTHENTICATING = ASKING + [
-    (service, each) for service, each in METHODS if isinstance(each.permission, PUBLIC) and each.permission.authenticated
+    (service, each) for service, each in METHODS if isinstance(each.permission, Public) and each.permission.authenticated
 ]
 RESOURCE_MANAGER = f"cloudresourcemanager.googleapis.com/v1/projects/{PROJECT}"
 
@@ -66,7 +68,7 @@ def test_a_missing_and_a_bad_token_answer_401(world: World) -> None:
     assert "missing required authentication credential. Expected OAuth 2 access token" in refusal(missing)[2]
     bad = world.ask("GET", RESOURCE_MANAGER, token="ya29.nonsense")
     assert refusal(bad)[2].startswith("Request had invalid authentication credentials. Expected OAuth 2 access token")
-    basic = world.universe.dispatcher.handle(
+    basic = world.google.handle(
         Request("GET", "cloudresourcemanager.googleapis.com", f"/v1/projects/{PROJECT}", headers={"authorization": "Basic eDp5"})
     )
     assert basic.status == 401
@@ -111,7 +113,7 @@ def test_an_api_that_is_off_says_where_to_switch_it_on() -> None:
 
 
 def test_a_failure_of_the_sandbox_says_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    @method(id="x.get", verb="GET", path="/x", permission=PUBLIC("a test"))
+    @method(id="x.get", verb="GET", path="/x", permission=Public("a test"))
     def fail(_call: Call) -> Json:
         raise KeyError("gone")
 
@@ -135,12 +137,12 @@ def test_the_log_tells_who_did_what_and_holds_no_token(world: World) -> None:
 def test_a_path_is_split_before_it_is_decoded() -> None:
     seen: list[Json] = []
 
-    @method(id="x.get", verb="GET", path="/b/{bucket}/o/{object=*}", permission=PUBLIC("a test"))
+    @method(id="x.get", verb="GET", path="/b/{bucket}/o/{object=*}", permission=Public("a test"))
     def get(call: Call) -> Json:
         seen.append(dict(call.params))
         return {}
 
-    @method(id="x.all", verb="GET", path="/{bucket}/{object=**}", permission=PUBLIC("a test"))
+    @method(id="x.all", verb="GET", path="/{bucket}/{object=**}", permission=Public("a test"))
     def rest(call: Call) -> Answer:
         seen.append(dict(call.params))
         return Answer(204)

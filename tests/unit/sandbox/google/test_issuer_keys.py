@@ -69,5 +69,5 @@ def test_documents_are_kept_for_their_max_age(world: World) -> None:
 
 
 def test_a_host_of_the_universe_without_documents_is_no_issuer(world: World) -> None:
-    assert world.universe.dispatcher.handle(Request("GET", "iam.googleapis.com", "/.well-known/openid-configuration")).status == 501
+    assert world.google.handle(Request("GET", "iam.googleapis.com", "/.well-known/openid-configuration")).status == 501
     assert AUDIENCE

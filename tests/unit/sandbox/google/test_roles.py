@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from podpass.sandbox.google.catalogue import SERVICES
 from podpass.sandbox.google.roles import PERMISSIONS, TITLES
-from podpass.sandbox.google.service import PUBLIC
+from podpass.sandbox.google.service import Public
 
 
 def test_every_permission_that_is_asked_for_is_in_some_role() -> None:
     granted = frozenset().union(*PERMISSIONS.values())
-    asked = {each.permission for service in SERVICES for each in service.methods if not isinstance(each.permission, PUBLIC)}
+    asked = {each.permission for service in SERVICES for each in service.methods if not isinstance(each.permission, Public)}
     assert asked <= granted
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from podpass.sandbox.google.message import Answer, Fault
-from podpass.sandbox.google.policies import requested_version
-from podpass.sandbox.google.service import PUBLIC, Call, method
+from podpass.sandbox.google.policy_methods import requested_version
+from podpass.sandbox.google.service import Call, Public, method
 from podpass.sandbox.google.storage.listing import page
 from podpass.sandbox.google.storage.preconditions import check_preconditions
 from podpass.sandbox.google.storage.refusals import left_out, public_access_prevented, refused
@@ -148,7 +148,7 @@ def set_bucket_policy(call: Call) -> Json:
     id="storage.buckets.testIamPermissions",
     verb="GET",
     path="/storage/v1/b/{bucket}/iam/testPermissions",
-    permission=PUBLIC("it tells the caller only what the caller itself may do", authenticated=True),
+    permission=Public("it tells the caller only what the caller itself may do", authenticated=True),
     on=bucket_of,
     scopes=READ,
 )

@@ -9,7 +9,8 @@ from xml.sax.saxutils import escape
 import msgspec
 
 from podpass.sandbox.google.message import Answer, Fault, Request, google_fault
-from podpass.sandbox.google.service import Call, Resource
+from podpass.sandbox.google.resource import Resource
+from podpass.sandbox.google.service import Call
 
 # First segments of the API's own paths; no bucket can be read at an address that begins with one.
 API_SEGMENTS = frozenset({"storage", "upload", "resumable", "download", "batch", "discovery"})

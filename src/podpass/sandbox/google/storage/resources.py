@@ -3,8 +3,10 @@
 
 from dataclasses import replace
 
+from podpass.sandbox.google.caller import ANONYMOUS
 from podpass.sandbox.google.message import unimplemented
-from podpass.sandbox.google.service import ANONYMOUS, Call, Resource, project_resource
+from podpass.sandbox.google.resource import Resource, project_resource
+from podpass.sandbox.google.service import Call
 from podpass.sandbox.google.storage.refusals import API_SEGMENTS, no_bucket, no_object, refused
 from podpass.sandbox.store import Json, Record
 

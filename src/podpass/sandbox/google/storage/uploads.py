@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from podpass.sandbox.google.message import Answer, Fault
-from podpass.sandbox.google.service import PUBLIC, Call, Resource, method
+from podpass.sandbox.google.resource import Resource
+from podpass.sandbox.google.service import Call, Public, method
 from podpass.sandbox.google.storage.byte_range import ContentRange
 from podpass.sandbox.google.storage.checksums import crc32c_base64, md5_base64
 from podpass.sandbox.google.storage.preconditions import check_preconditions
@@ -34,7 +35,7 @@ _NAME_LIMIT_BYTES = 1024  # naming rules [R]
 _SETTABLE = ("cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType", "customTime", "metadata")
 _CHECKSUMS = {"crc32c": crc32c_base64, "md5Hash": md5_base64}
 _CONDITIONS = tuple(f"if{counter}{suffix}" for counter in ("Generation", "Metageneration") for suffix in ("Match", "NotMatch"))
-_SESSION_IS_AUTHORITY = PUBLIC("the address of an upload session is a secret that stands for whoever began it")  # [R]
+_SESSION_IS_AUTHORITY = Public("the address of an upload session is a secret that stands for whoever began it")  # [R]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from podpass.clock import SteppedClock
+from podpass.sandbox.google.catalogue import SERVICES
+from podpass.sandbox.google.dispatcher import Dispatcher
 from podpass.sandbox.google.message import Answer, Request
 from podpass.sandbox.settings import SandboxSettings
 from podpass.sandbox.universe import Universe
@@ -19,6 +21,7 @@ class Cloud:
     def __init__(self, directory: Path | None = None) -> None:
         self.clock = SteppedClock(datetime(2026, 1, 2, 3, 4, 5, 678000, UTC))
         self.universe = Universe(SandboxSettings(other_projects=(("elsewhere", "99"),), state_dir=directory), self.clock)
+        self.google = Dispatcher(self.universe, SERVICES)
 
     def ask(self, verb: str, target: str, body: object = b"", *, who: str = "", **headers: str) -> Answer:
         """Send one request; an object as the body goes as JSON."""
@@ -28,7 +31,7 @@ class Cloud:
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if who:
             fields["authorization"] = f"Bearer {self.universe.identities.user_token(who, [])}"
-        return self.universe.dispatcher.handle(Request(verb, HOST, path, query, fields, body))
+        return self.google.handle(Request(verb, HOST, path, query, fields, body))
 
     def own(self, verb: str, target: str, body: object = b"", **headers: str) -> Any:  # noqa: ANN401 - whatever JSON holds
         """Ask as the operator for something that must succeed; return the JSON."""
