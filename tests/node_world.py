@@ -64,6 +64,7 @@ class NodeWorld:
         try:
             self.run(self._stack.aclose())
         finally:
+            self.run(_end_other_tasks())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -164,6 +165,14 @@ class NodeWorld:
                 return value
             assert time.monotonic() < deadline, f"not within {_PATIENCE_S:.0f} s; the last answer was {value}"
             time.sleep(0.05)
+
+
+async def _end_other_tasks() -> None:
+    """Do what `asyncio.run` does at its end: connections that were just being accepted have tasks of their own."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

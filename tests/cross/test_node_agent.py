@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import httpx2
 import jwt
 import pytest
 
@@ -302,6 +303,22 @@ def test_pod_of_a_node_agent_that_went_away_is_lost_or_started_again(node_world:
     again = node_world.until(lambda: node_world.pod("always")["status"]["containerStatuses"][0], lambda status: status["restartCount"] == 1)
     assert again["lastState"]["terminated"]["exitCode"] == 137
     node_world.delete_pod("always", 0)
+
+
+def test_sidecar_is_refused_with_its_reason(node_world: NodeWorld) -> None:
+    node_world.make_pod("sidecar", "true", initContainers=[{"name": "proxy", "image": SH, "args": ["sleep 60"], "restartPolicy": "Always"}])
+    message = node_world.until(lambda: node_world.events("sidecar").get("FailedSync", ""), bool)
+    assert "init containers that go on running (proxy) need a real cluster" in message
+    node_world.delete_pod("sidecar", 0)
+
+
+def test_logs_are_for_the_api_server_alone(node_world: NodeWorld) -> None:
+    node_world.make_pod("private", "echo secret")
+    assert node_world.output("private") == "secret\n"
+    node = node_world.run(node_world.client.get("/api/v1/nodes/podpass-node"))
+    url = f"https://127.0.0.1:{node['status']['daemonEndpoints']['kubeletEndpoint']['Port']}/containerLogs/default/private/main"
+    with pytest.raises(httpx2.HTTPError), httpx2.Client(verify=False, trust_env=False) as stranger:
+        stranger.get(url)
 
 
 def test_node_is_ready_and_holds_its_lease(node_world: NodeWorld) -> None:

@@ -64,9 +64,15 @@ class AuthorityCA:
 
     def issue_server_certificate(self, names: Iterable[str]) -> ServerCertificate:
         """Issue a certificate for servers of these names or addresses, for a year."""
-        names = tuple(names)
+        return self._issue(tuple(names), ExtendedKeyUsageOID.SERVER_AUTH)
+
+    def issue_client_certificate(self, name: str) -> ServerCertificate:
+        """Issue a certificate by which a client proves that it is `name`, for a year; no server can use it."""
+        return self._issue((name,), ExtendedKeyUsageOID.CLIENT_AUTH)
+
+    def _issue(self, names: tuple[str, ...], purpose: x509.ObjectIdentifier) -> ServerCertificate:
         key = ec.generate_private_key(ec.SECP256R1())
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        usage = x509.ExtendedKeyUsage([purpose])
         builder = _builder(names[0], self._certificate.subject, key.public_key(), _SERVER_LIFE)
         certificate = (
             builder.add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)

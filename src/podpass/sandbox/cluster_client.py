@@ -18,6 +18,7 @@ import msgspec
 
 from podpass.errors import ConfigError, NeighbourError, RefusedError, UnexpectedAnswerError, UnreachableError
 from podpass.sandbox.cluster import Kubeconfig
+from podpass.sandbox.steady_client import SteadyClient
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -49,8 +50,8 @@ class ClusterClient:
         if "token" not in user:
             raise ConfigError("The kubeconfig has no token.", "The sandbox's own parts prove who they are with one.")
         self.url = str(cluster["server"])
-        trust = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-        self._http = httpx2.AsyncClient(
+        trust = ssl.create_default_context(cadata=authority_of(kubeconfig))
+        self._http = SteadyClient(
             base_url=self.url,
             verify=trust,
             trust_env=False,
@@ -151,6 +152,11 @@ class ClusterClient:
                     version = ""
                     continue
                 await asyncio.sleep(0.5)
+
+
+def authority_of(kubeconfig: Kubeconfig) -> str:
+    """Return the certificate of the cluster's authority, PEM."""
+    return base64.b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
 
 
 @asynccontextmanager

@@ -67,6 +67,7 @@ class ControlPlane(OwnedCluster):
         self._settings = settings
         self._scratch = contextlib.ExitStack()
         self._running: dict[str, tuple[Process, ContainerLog]] = {}
+        self._restarting = asyncio.Lock()
         self._home = Path()
 
     async def start(self) -> None:
@@ -92,13 +93,14 @@ class ControlPlane(OwnedCluster):
 
     async def restart(self, change: IssuerChange) -> None:
         """Stop kube-apiserver and kube-controller-manager, and start them with other flags on the same port; etcd goes on."""
-        kind = change.new_key or change.announce_key
-        new_key = await asyncio.to_thread(make_key, kind) if kind else None
-        after = self._issuer.after(change, new_key)
-        await self._end(_CONTROLLER_MANAGER)
-        await self._end(_API_SERVER)
-        self._issuer = after
-        await self._start_kubernetes()
+        async with self._restarting:
+            kind = change.new_key or change.announce_key
+            new_key = await asyncio.to_thread(make_key, kind) if kind else None
+            after = self._issuer.after(change, new_key)
+            await self._end(_CONTROLLER_MANAGER)
+            await self._end(_API_SERVER)
+            self._issuer = after
+            await self._start_kubernetes()
 
     async def stop(self) -> None:
         """Stop everything, etcd last: an API server that has lost its etcd hangs for more than a minute."""
@@ -132,6 +134,7 @@ class ControlPlane(OwnedCluster):
         self._take_up(self._home, self._settings.key_type)
         self._port = self._port or _free_port()
         self._ca.issue_server_certificate((*SERVER_NAMES, "10.0.0.1")).write(self._home, "apiserver")
+        self._write_node_client(self._home)
         (self._home / "ca.crt").write_bytes(self.ca_pem)
         users = "".join(f'{self._tokens[key]},{name},{name},"{",".join(groups)}"\n' for key, (name, groups) in USERS.items())
         write_private(self._home / "tokens.csv", users.encode())
@@ -168,6 +171,8 @@ class ControlPlane(OwnedCluster):
             f"--secure-port={self._port}",
             "--tls-cert-file=apiserver.crt",
             "--tls-private-key-file=apiserver.key",
+            "--kubelet-client-certificate=kubelet-client.crt",
+            "--kubelet-client-key=kubelet-client.key",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--endpoint-reconciler-type=none",  # a loopback address may not be an endpoint
             *(f"--service-account-issuer={issuer}" for issuer in self._issuer.issuers),

@@ -5,12 +5,16 @@ import base64
 import hashlib
 import json
 import secrets
+import ssl
 from pathlib import Path
 from typing import Any, Final, Literal
+
+import httpx2
 
 from podpass.sandbox.ca import AuthorityCA, write_private
 from podpass.sandbox.cluster import KeyType, Kubeconfig
 from podpass.sandbox.kubernetes.token_issuer import DEFAULT_ISSUER, TokenIssuer, make_key
+from podpass.sandbox.steady_client import SteadyClient
 
 NODE_USER: Final = "system:node:podpass-node"
 # Each user's name and groups, by who uses it.
@@ -82,6 +86,17 @@ class OwnedCluster:
             "contexts": [{"name": name, "context": {"cluster": "podpass-sandbox", "user": user, "namespace": "default"}}],
             "current-context": name,
         }
+
+    def _write_node_client(self, directory: Path) -> tuple[Path, Path]:
+        """Write the certificate by which nodes know the API server, and its key; both are there for its user alone."""
+        return self._ca.issue_client_certificate("kube-apiserver-kubelet-client").write(directory, "kubelet-client")
+
+    def _node_client(self, directory: Path) -> httpx2.AsyncClient:
+        """Return what the API server asks nodes with; a node's certificate is not checked, as without --kubelet-certificate-authority."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(*self._write_node_client(directory))
+        return SteadyClient(verify=context, trust_env=False, timeout=httpx2.Timeout(10, read=None), limits=httpx2.Limits())
 
     def _take_up(self, directory: Path | None, key_type: KeyType) -> None:
         """Read the issuer and the tokens that were kept in `directory`, else make new ones; an RSA key takes a moment."""

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
+
 from podpass.clock import Clock
 from podpass.names import Secret
 from podpass.sandbox.ca import AuthorityCA
@@ -42,6 +44,7 @@ class KubernetesApi(OwnedCluster):
         self._store = Store(self._directory)
         self._objects = CollectedObjects(self._store, clock)
         self._listener: Listener | None = None
+        self._to_nodes: httpx2.AsyncClient
         self._stopped = asyncio.Event()
         self._restarting = asyncio.Lock()
 
@@ -84,9 +87,11 @@ class KubernetesApi(OwnedCluster):
         users = tuple(
             (User(user, (*groups, AUTHENTICATED)), Secret(self._tokens[name], "bearer token")) for name, (user, groups) in USERS.items()
         )
-        app = ApiServer(self._objects, Authenticator(self._objects, users, self._issuer), lambda: self.url, self._stopped)
         certificate = self._ca.issue_server_certificate(SERVER_NAMES)
+        authenticator = Authenticator(self._objects, users, self._issuer)
         with tempfile.TemporaryDirectory() as directory:
+            self._to_nodes = self._node_client(Path(directory))
+            app = ApiServer(self._objects, authenticator, lambda: self.url, self._stopped, self._to_nodes)
             self._listener = Listener(app, certificate.server_context(Path(directory), "apiserver"))
         await self._listener.start(self._port)
         self._port = self._listener.port
@@ -95,6 +100,7 @@ class KubernetesApi(OwnedCluster):
         self._stopped.set()
         if self._listener:
             await self._listener.stop()
+            await self._to_nodes.aclose()
         self._listener = None
 
     def _keep_in_directory(self) -> None:

@@ -15,7 +15,7 @@ from podpass.sandbox.kubernetes.status import StatusError
 _FORWARDED = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes")
 
 
-async def read(objects: Objects, namespace: str, name: str, query: Mapping[str, str]) -> Response:
+async def read(objects: Objects, namespace: str, name: str, query: Mapping[str, str], to_nodes: httpx2.AsyncClient) -> Response:
     """Answer with the log of one container, as it comes when it is followed.
 
     Raises:
@@ -26,22 +26,18 @@ async def read(objects: Objects, namespace: str, name: str, query: Mapping[str, 
     if not pod["spec"].get("nodeName"):
         return Response(status_code=204)  # not scheduled: nobody has a log
     url = f"{_address(objects, pod['spec']['nodeName'])}/containerLogs/{namespace}/{name}/{container}"
-    # A node's certificate is its own affair: the real server checks it only with --kubelet-certificate-authority.
-    client = httpx2.AsyncClient(verify=False, trust_env=False, timeout=httpx2.Timeout(10, read=None))
     wanted = {option: query[option] for option in _FORWARDED if option in query}
     try:
-        answer = await client.send(client.build_request("GET", url, params=wanted), stream=True)
+        answer = await to_nodes.send(to_nodes.build_request("GET", url, params=wanted), stream=True)
     except httpx2.HTTPError as error:
-        await client.aclose()
         raise StatusError(500, f'Get "{url}": {type(error).__name__}: {error}') from error
     if answer.is_error:
         text = (await answer.aread()).decode(errors="replace").strip()
-        await client.aclose()
         raise StatusError(answer.status_code if answer.status_code in {400, 404} else 500, text)
-    return StreamingResponse(_chunks(client, answer), media_type="text/plain")
+    return StreamingResponse(_chunks(answer), media_type="text/plain")
 
 
-async def _chunks(client: httpx2.AsyncClient, answer: httpx2.Response) -> AsyncIterator[bytes]:
+async def _chunks(answer: httpx2.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in answer.aiter_raw():
             yield chunk
@@ -49,7 +45,6 @@ async def _chunks(client: httpx2.AsyncClient, answer: httpx2.Response) -> AsyncI
         return  # the node went away: the log ends here
     finally:
         await answer.aclose()
-        await client.aclose()
 
 
 def _container(pod: Json, asked: str) -> str:

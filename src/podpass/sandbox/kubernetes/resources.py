@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
+import httpx2
 from starlette.responses import Response, StreamingResponse
 
 from podpass.sandbox.kubernetes import managed, node_logs, schema
@@ -58,10 +59,11 @@ class Resources:
         stopped: Set when watches shall end.
     """
 
-    def __init__(self, objects: Objects, authenticator: Authenticator, stopped: asyncio.Event) -> None:
+    def __init__(self, objects: Objects, authenticator: Authenticator, stopped: asyncio.Event, to_nodes: httpx2.AsyncClient) -> None:
         self._objects = objects
         self._authenticator = authenticator
         self._stopped = stopped
+        self._to_nodes = to_nodes
 
     async def serve(self, request: ApiRequest) -> Response:
         """Answer a request whose user may make it.
@@ -239,7 +241,7 @@ class Resources:
             case "token", _:
                 return await self._token(request)
             case "log", _:
-                return await node_logs.read(self._objects, action.namespace, action.name, request.query)
+                return await node_logs.read(self._objects, action.namespace, action.name, request.query, self._to_nodes)
             case "binding", _:
                 return await self._bind(request)
             case _, "get":

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -30,12 +31,15 @@ class ApiServer:
         authenticator: Judges who asks.
         url: Its own address, for the documents that name it.
         stopped: Set when streams shall end.
+        to_nodes: Asks nodes, as the API server.
     """
 
-    def __init__(self, objects: Objects, authenticator: Authenticator, url: Callable[[], str], stopped: asyncio.Event) -> None:
+    def __init__(
+        self, objects: Objects, authenticator: Authenticator, url: Callable[[], str], stopped: asyncio.Event, to_nodes: httpx2.AsyncClient
+    ) -> None:
         self._objects = objects
         self._authenticator = authenticator
-        self._resources = Resources(objects, authenticator, stopped)
+        self._resources = Resources(objects, authenticator, stopped, to_nodes)
         self._url = url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from podpass.clock import Clock, SystemClock
 from podpass.errors import NeighbourError
 from podpass.sandbox.ca import AuthorityCA
 from podpass.sandbox.cluster import Kubeconfig
-from podpass.sandbox.cluster_client import STRATEGIC_PATCH, ClusterClient, Object, StatusError
+from podpass.sandbox.cluster_client import STRATEGIC_PATCH, ClusterClient, Object, StatusError, authority_of
 from podpass.sandbox.listener import Listener
 from podpass.sandbox.node import kubelet, lease, mounts
 from podpass.sandbox.node.images import Images
@@ -80,7 +81,11 @@ class NodeAgent:
         self._node = replace(self._node, way=way)
         _log.info("volumes are laid by: %s", way)
         certificate = AuthorityCA(workdir / "tls").issue_server_certificate([ADDRESS, self._node.name])
-        server = Listener(kubelet.application(self._find, self._clock), certificate.server_context(workdir / "tls", "kubelet"))
+        context = certificate.server_context(workdir / "tls", "kubelet")
+        # Logs are for the API server only, which proves itself by a certificate of the cluster's authority.
+        context.load_verify_locations(cadata=authority_of(self._kubeconfig))
+        context.verify_mode = ssl.CERT_REQUIRED
+        server = Listener(kubelet.application(self._find, self._clock), context)
         try:
             await server.start()
             async with ClusterClient(self._kubeconfig, agent=f"podpass-node/{self._node.name}") as client:

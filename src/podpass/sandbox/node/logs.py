@@ -2,13 +2,12 @@
 """What a container wrote: standard output and error in the order they came, line by line, each with its moment."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
-# kubelet keeps 10 MiB of a container's log before it rotates it.
-_LIMIT_BYTES = 10 * 1024**2
+# kubelet keeps 10 MiB of a container's log before it rotates it; a runtime cuts lines of more than 16 KiB.
+_LIMIT_BYTES, _LINE_BYTES = 10 * 1024**2, 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class ContainerLog:
     """The log of one run of a container; the oldest lines go when there are too many."""
 
     def __init__(self) -> None:
-        self._lines: deque[tuple[datetime, bytes]] = deque()
+        self._lines: list[tuple[datetime, bytes]] = []
         self._size = 0
         self._dropped = 0
         self._unfinished = b""
@@ -38,6 +37,9 @@ class ContainerLog:
         *whole, self._unfinished = (self._unfinished + data).split(b"\n")
         for line in whole:
             self._add(line + b"\n", now)
+        while len(self._unfinished) >= _LINE_BYTES:
+            self._add(self._unfinished[:_LINE_BYTES], now)
+            self._unfinished = self._unfinished[_LINE_BYTES:]
 
     def close(self, now: datetime) -> None:
         """Say that nothing more will come."""
@@ -49,10 +51,19 @@ class ContainerLog:
     def _add(self, line: bytes, now: datetime) -> None:
         self._lines.append((now, line))
         self._size += len(line)
-        while self._size > _LIMIT_BYTES:
-            self._size -= len(self._lines.popleft()[1])
-            self._dropped += 1
+        if self._size > _LIMIT_BYTES:
+            self._drop(_LIMIT_BYTES // 10)
         self._wake()
+
+    def _drop(self, size: int) -> None:
+        """Forget the oldest lines, as many as make `size` bytes."""
+        count = 0
+        while size > 0:
+            size -= len(self._lines[count][1])
+            self._size -= len(self._lines[count][1])
+            count += 1
+        del self._lines[:count]
+        self._dropped += count
 
     def _wake(self) -> None:
         self._grown.set()
@@ -70,7 +81,7 @@ class ContainerLog:
         left = options.limit_bytes
         while True:
             grown, closed = self._grown, self._closed
-            new = list(self._lines)[max(position - self._dropped, 0) :]
+            new = self._lines[max(position - self._dropped, 0) :]
             position = self._dropped + len(self._lines)
             for moment, line in new:
                 text = moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z ").encode() + line if options.timestamps else line

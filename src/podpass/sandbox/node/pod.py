@@ -160,10 +160,13 @@ class Pod:
             pusher.cancel()
             await asyncio.gather(work, pusher, return_exceptions=True)
             await self._end_processes(grace_s)
-            self._lease.release()
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._clean_up()
         if not self._gone:
             await self._say_goodbye()
+
+    def _clean_up(self) -> None:
+        self._lease.release()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _grace_s(self) -> float:
         metadata, spec = self._object["metadata"], self._object["spec"]
@@ -200,16 +203,22 @@ class Pod:
             return
         self.changed()
         try:
+            self._refuse_sidecars()
             await self._lay_volumes()
             refresh = asyncio.create_task(self._keep_volumes())
             try:
                 await self._run_containers()
             finally:
                 refresh.cancel()
-                self._lease.release()
+            self._clean_up()
         except Exception as error:  # noqa: BLE001 - a pod that this agent cannot run must not end the agent
             _log.exception("pod %s", self._path)
             await self.events.tell("FailedSync", f"error syncing pod: {error!r}", warning=True)
+
+    def _refuse_sidecars(self) -> None:
+        sidecars = [spec["name"] for spec in self._object["spec"].get("initContainers", []) if spec.get("restartPolicy") == "Always"]
+        if sidecars:
+            raise NotImplementedError(f"init containers that go on running ({', '.join(sidecars)}) need a real cluster: --kubeconfig")
 
     async def _run_containers(self) -> None:
         for container in self._init:

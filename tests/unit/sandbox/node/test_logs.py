@@ -58,5 +58,16 @@ def test_follower_gets_every_line_to_the_end_even_a_slow_one() -> None:
 def test_oldest_lines_go_when_there_are_too_many() -> None:
     log = ContainerLog()
     for number in range(12):
-        log.append(b"%x" % number * 1024 * 1023 + b"\n", NOW)
-    assert read(log, LogOptions())[:1] == b"2"
+        log.append((b"%x" % number * 1023 + b"\n") * 1024, NOW)
+    kept = read(log, LogOptions())
+    assert (kept[:1], kept[-2:]) == (b"2", b"b\n")
+    assert 9 * 1024**2 <= len(kept) <= 10 * 1024**2
+
+
+def test_endless_line_is_cut_like_a_runtime_cuts_it() -> None:
+    log = ContainerLog()
+    for _ in range(5):
+        log.append(b"x" * 5000, NOW)
+    assert read(log, LogOptions()) == b"x" * 16384
+    log.append(b"y\n", NOW)
+    assert read(log, LogOptions()) == b"x" * 25000 + b"y\n"
