@@ -16,7 +16,14 @@ from urllib.parse import urlsplit
 import httpx2
 
 from podpass.clock import Clock, SystemClock
-from podpass.errors import ConfigError, ExchangeRefusedError, ImpersonationRefusedError, NeighbourError, UnexpectedAnswerError
+from podpass.errors import (
+    ConfigError,
+    ExchangeRefusedError,
+    ImpersonationRefusedError,
+    NeighbourError,
+    UnexpectedAnswerError,
+    UnreachableError,
+)
 from podpass.exchange.credential_config import JWT_TYPE, TOKEN_URL, CredentialConfig, impersonation_url
 from podpass.google.fault import FaultKind, GoogleFault
 from podpass.google.rest import new_http, unreachable
@@ -155,10 +162,14 @@ class Exchanger:
 
     def _post(self, url: str, doing: str, **content: Any) -> httpx2.Response:  # noqa: ANN401 - the client's own arguments
         """Send one request; a broken connection is not tried again here, callers decide with their deadline."""
+        response: httpx2.Response | UnreachableError
         try:
             response = self._http.post(url, follow_redirects=False, **content)
         except httpx2.RequestError as error:
-            raise unreachable(urlsplit(url).netloc, doing, error) from error
+            response = unreachable(urlsplit(url).netloc, doing, error)
+        if isinstance(response, UnreachableError):
+            # Out here it has neither cause nor context: the client's error holds the request, and with it the token.
+            raise response
         if response.is_redirect:
             raise UnexpectedAnswerError(
                 f"{urlsplit(url).netloc} answered the request to {doing} with a redirect ({response.status_code}).",

@@ -228,8 +228,10 @@ def test_an_answer_outside_the_protocol_is_told_and_not_shown(sts: httpx2.Respon
 
 
 def test_no_answer_names_the_host() -> None:
-    with pytest.raises(UnreachableError, match=r"sts\.googleapis\.com gave no answer when asked to exchange the subject token"):
+    with pytest.raises(UnreachableError, match=r"sts\.googleapis\.com gave no answer when asked to exchange the subject token") as caught:
         World(httpx2.ConnectError("refused")).exchanger().access_token(SUBJECT)
+    # What broke holds the request, with the token in its body.
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
 def test_without_an_account_there_is_nobody_to_act_as() -> None:
