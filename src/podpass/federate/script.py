@@ -7,6 +7,7 @@ and then it is kept in line and never deleted.
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, count
 from typing import Final
 
 from podpass.federate.change import Action, Change
@@ -38,6 +39,14 @@ def _run(*words: str, stdin: str | None = None) -> str:
     return command if stdin is None else f"{command} <<'{_FILE_END}'\n{stdin}\n{_FILE_END}"
 
 
+def _pairs(values: Mapping[str, JSON]) -> str:
+    """Write a list of pairs as gcloud reads it; its first characters name a separator that stands in none of them, as a comma may."""
+    pairs = [f"{name}={value}" for name, value in values.items()]
+    candidates = chain(";|~#%", (f"-{number}-" for number in count()))
+    separator = next(one for one in candidates if not any(one in pair for pair in pairs))
+    return f"^{separator}^{separator.join(pairs)}"
+
+
 def _api(change: Change, _: Resource | None, plan: Plan) -> Iterator[str]:
     yield _run("gcloud", "services", "enable", str(change.identity["service"]), f"--project={plan.subject.project}")
 
@@ -67,8 +76,7 @@ def _provider(change: Change, resource: Resource | None, plan: Plan) -> Iterator
     if change.action is Action.UNDELETE:
         yield _run(*words, "undelete", identity, *where)
     body: Mapping[str, JSON] = resource.body if resource else {}
-    # gcloud takes a list of pairs; the first characters choose the separator, since expressions hold commas.
-    mapping = "^;^" + ";".join(f"{name}={expression}" for name, expression in body.get("attributeMapping", {}).items())
+    mapping = _pairs(body.get("attributeMapping", {}))
     flags = [
         f"--issuer-uri={body['oidc.issuerUri']}",
         f"--attribute-mapping={mapping}",
@@ -108,7 +116,7 @@ def _binding(verb: str, item: Mapping[str, JSON], plan: Plan) -> str:
         "bucket": ("gcloud", "storage", "buckets", f"{verb}-iam-policy-binding", f"gs://{name}"),
     }[kind]
     condition = item.get("condition")
-    text = "^;^" + ";".join(f"{key}={value}" for key, value in condition.items()) if condition else "None"
+    text = _pairs(condition) if condition else "None"
     flag = () if kind == "bucket" and not condition else (f"--condition={text}",)
     return _run(*words, f"--member={item['member']}", f"--role={item['role']}", *flag)
 

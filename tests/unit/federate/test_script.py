@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exported script: every kind and action, as commands that a shell can read."""
 
+import shlex
 import subprocess
 from dataclasses import replace
 
@@ -64,6 +65,16 @@ def test_every_kind_and_action_is_shell(everything: tuple[Resource, ...], action
         assert "gcloud iam workload-identity-pools delete workload-identity-demo --location=global --project=demo-project --quiet" in text
         assert "remove-iam-policy-binding" in text
         assert "add-iam-policy-binding" not in text
+
+
+def test_a_separator_in_an_expression_splits_nothing(federation: Federation, facts: Facts) -> None:
+    subject = "assertion.sub.split(';google.subject=assertion.aud;')[0]"
+    google = replace(federation.google, attribute_mapping={**federation.google.attribute_mapping, "google.subject": subject})
+    text = script(plan_of(desired.resources(replace(federation, google=google), facts)))
+    (words,) = [shlex.split(line) for line in text.splitlines() if "create-oidc" in line]
+    (flag,) = [word for word in words if word.startswith("--attribute-mapping=")]
+    _, separator, pairs = flag.removeprefix("--attribute-mapping=").split("^", 2)
+    assert f"google.subject={subject}" in pairs.split(separator)
 
 
 def test_nothing_to_do_is_an_empty_script() -> None:
