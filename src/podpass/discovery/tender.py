@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps caches fresh in a service that nobody calls for hours, so that a removed key counts no longer there than elsewhere.
+
+One thread for all caches. It does not survive a fork; the first use of a cache in the child starts it again. Where a host freezes the
+process between requests, the thread is frozen too, which does no harm: each request is a heartbeat of its own.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from podpass.discovery.forks import survive
+from podpass.discovery.key_cache import KeyCache
+
+# Not longer: the machine's clock may be set, or the process may have been frozen.
+_PAUSE_LIMIT_S: Final = 30.0
+_PAUSE_LEAST_S: Final = 0.5
+
+
+class Tender:
+    """Tends caches from a thread of its own, until it is stopped.
+
+    Args:
+        caches: Returns those that there are now.
+    """
+
+    def __init__(self, caches: Callable[[], tuple[KeyCache, ...]]) -> None:
+        self._caches = caches
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._runs = False
+        survive(self)
+
+    def ensure(self) -> None:
+        """Start the thread, if it does not run in this process."""
+        with self._lock:
+            if not self._runs and not self._stop.is_set():
+                self._runs = True
+                threading.Thread(target=self.run, args=(self._stop.wait,), name="podpass-tender", daemon=True).start()
+
+    def wake_in_child(self) -> None:
+        """Start anew after a fork; see `forks`. The thread starts with the first use of a cache."""
+        self._lock, self._runs = threading.Lock(), False
+        is_stopped, self._stop = self._stop.is_set(), threading.Event()
+        if is_stopped:
+            self._stop.set()
+
+    def stop(self) -> None:
+        """End the thread, soon."""
+        self._stop.set()
+
+    def run(self, wait: Callable[[float], bool]) -> None:
+        """Tend the caches until `wait`, called with the seconds until there is something to do, returns true."""
+        pause_s = 0.0
+        while not wait(pause_s):
+            dues_s = [cache.tend().total_seconds() for cache in self._caches()]
+            pause_s = max(min([*dues_s, _PAUSE_LIMIT_S]), _PAUSE_LEAST_S)
