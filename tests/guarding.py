@@ -9,8 +9,9 @@ from typing import Any
 
 from callers import google_claims, keys_of
 from podpass.clock import SteppedClock
+from podpass.discovery.static import StaticKeys
 from podpass.errors import KeysUnavailableError, ReviewUnavailableError, TokenRevokedError
-from podpass.guard import Guard, IssuerKeys, StaticKeys, Wiring
+from podpass.guard import Guard, IssuerKeys, Wiring
 from podpass.names import Secret
 from podpass.policy import InvokerPolicy, TrustedIssuer
 from podpass.policy.reading import parse

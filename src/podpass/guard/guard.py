@@ -4,62 +4,25 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from podpass.clock import Clock, SystemClock
-from podpass.errors import ConfigError, PodpassError
+from podpass.clock import Clock
+from podpass.errors import PodpassError
 from podpass.guard import decision_log
-from podpass.guard.authenticator import Results, TokenAuthenticator
 from podpass.guard.decide import Allow, Decision, Judge
 from podpass.guard.incoming import Incoming
-from podpass.guard.keys import FileKeys
 from podpass.guard.metrics import Metrics
 from podpass.guard.policy_file import PolicyFile
-from podpass.guard.ports import KeyProvider, Reviewer
+from podpass.guard.wiring import Wiring
 from podpass.policy import InvokerPolicy, short_form
 
 LOGGER: Final = logging.getLogger("podpass.guard")
 # As long as a caller waits for an issuer that nobody has asked yet; whoever fetches has a shorter deadline.
 WAIT_LIMIT_S: Final = 5.0
 POLICY_VARIABLE: Final = "PODPASS_POLICY"
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """What a guard is connected to.
-
-    Attributes:
-        keys: Where issuers' keys come from.
-        reviewer: Who is asked about tokens where a rule has `tokenReview`; None: no rule may have it.
-        results: Makes the memory for accepted tokens, a new one for each policy; None: nothing is remembered.
-        clock: Tells the time.
-    """
-
-    keys: KeyProvider = field(default_factory=FileKeys)
-    reviewer: Reviewer | None = None
-    results: Callable[[], Results] | None = None
-    clock: Clock = field(default_factory=SystemClock)
-
-    def judge(self, policy: InvokerPolicy) -> Judge:
-        """Make what applies a policy.
-
-        Raises:
-            ConfigError: Issuers without an audience, keys that can never be had, or a `tokenReview` that nobody can do.
-            KeySetError: Two issuers cannot be told apart, or a file has no keys.
-        """
-        if self.reviewer is None and (asking := next((rule.name for rule in policy.rules if rule.token_review), None)):
-            raise ConfigError(
-                f"The rule {asking} has tokenReview, and this guard cannot ask an API server.",
-                "It has been given no reviewer.",
-                "Run the guard in the cluster whose tokens are reviewed, or remove tokenReview.",
-                code="config.token-review",
-            )
-        keys = {issuer.name: self.keys.keys_of(issuer) for issuer in policy.issuers}
-        return Judge(policy, TokenAuthenticator(policy, keys, self.results() if self.results else None), self.reviewer)
 
 
 def pending(decision: Decision, waited: set[str]) -> Future[object] | None:

@@ -8,10 +8,11 @@ import pytest
 
 from callers import keys_of
 from guarding import CLUSTER, POLICY, World, bearer, good, policy
-from podpass.errors import ConfigError, KeySetError
-from podpass.guard import Allow, Deny, Guard, Incoming, StaticKeys, Wiring
+from podpass.errors import ConfigError
+from podpass.guard import Allow, Deny, Guard, Incoming, Wiring
 from podpass.guard.policy_file import PolicyFile
-from podpass.policy import InvokerPolicy
+from podpass.names import Audience, Issuer
+from podpass.policy import InvokerPolicy, TrustedIssuer
 from podpass.policy.reading import PolicyFileError
 from token_forge import AUDIENCE, ISSUER, SUBJECT, ec_signer
 
@@ -98,6 +99,14 @@ def test_a_request_does_not_wait_for_the_reading(watched: Watched) -> None:
     assert watched.ask() == 401
 
 
+def test_a_file_is_read_once_at_a_time(watched: Watched) -> None:
+    file, readings = watched.guard._file, list[int]()
+    assert file is not None
+    with file._busy:
+        file.reload(lambda: readings.append(1))
+    assert readings == []
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -182,19 +191,14 @@ def test_from_file_refuses_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(PolicyFileError, match="This file is empty"):
         Guard.from_file(path)
     path.write_text(OPEN)
-    with pytest.raises(ConfigError, match="has tokenReview, and this guard cannot ask an API server"):
+    with pytest.raises(ConfigError, match="The rule reviewed has tokenReview, and no API server can be asked"):
         Guard.from_file(str(path))
 
 
 def test_keys_that_nobody_can_get_are_told_at_once() -> None:
-    with pytest.raises(ConfigError, match="The keys of issuer 'cluster' are not in a file"):
-        Guard.from_policy(policy(), Wiring(reviewer=World().reviews))
-
-
-def test_a_key_file_without_keys_is_refused_by_its_name(tmp_path: Path) -> None:
-    (tmp_path / "keys.json").write_text('{"keys": []}')
-    with pytest.raises(KeySetError, match=r"keys\.json: The JWKS has no key"):
-        StaticKeys.read(tmp_path / "keys.json")
+    issuer = TrustedIssuer("cluster", "kubernetes", Issuer(ISSUER), "apiserver")
+    with pytest.raises(ConfigError, match="This is not a pod with a service account"):
+        Guard.from_policy(InvokerPolicy("p", (Audience(AUDIENCE),), (issuer,)))
 
 
 def test_from_env_reads_the_file_that_podpass_policy_names(tmp_path: Path) -> None:
@@ -262,3 +266,12 @@ def test_a_warning_is_what_denies_and_information_what_allows(caplog: pytest.Log
     guard.decide(Incoming("GET", b"/", []))
     guard.decide(Incoming("GET", b"/private", []))
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+
+
+def test_a_reload_forgets_neither_keys_nor_reviewer() -> None:
+    world = World()
+    wiring = world.wiring()
+    first, second = wiring.judge(policy()), wiring.judge(policy("audit"))
+    assert first.reviewer is second.reviewer is world.reviews
+    bare = InvokerPolicy("bare")
+    assert wiring.judge(bare).reviewer is None

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guard is connected to: where keys, second opinions and the time come from.
+
+By default keys are found by `podpass.discovery`, and the API server of this pod is asked where a rule wants it. Both are made when the
+first policy needs them, and then stay: a reload forgets neither keys nor verdicts.
+"""
+
+from collections.abc import Callable
+
+from podpass.clock import Clock, SystemClock
+from podpass.errors import ConfigError
+from podpass.guard.authenticator import Results, TokenAuthenticator
+from podpass.guard.decide import Judge
+from podpass.guard.ports import IssuerKeys, KeyProvider, Reviewer
+from podpass.policy import InvokerPolicy
+
+
+class Wiring:
+    """Connects judges to their surroundings.
+
+    Args:
+        keys: Where issuers' keys come from; None: a `KeyRing` of its own.
+        reviewer: Who is asked about tokens where a rule has `tokenReview`; None: the API server of this pod.
+        results: Makes the memory for accepted tokens, a new one for each policy; None: nothing is remembered.
+        clock: Tells the time; None: the machine's.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: KeyProvider | None = None,
+        reviewer: Reviewer | None = None,
+        results: Callable[[], Results] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self._keys = keys
+        self._reviewer = reviewer
+        self._results = results
+
+    def judge(self, policy: InvokerPolicy) -> Judge:
+        """Make what applies a policy.
+
+        Raises:
+            ConfigError: Issuers without an audience, keys that can never be had, or a `tokenReview` that nobody can do.
+            KeySetError: Two issuers cannot be told apart, or a file has no keys.
+        """
+        reviewed = next((rule.name for rule in policy.rules if rule.token_review), None)
+        reviewer = None if reviewed is None else self._find_reviewer(reviewed)
+        keys = self._find_keys(policy)
+        return Judge(policy, TokenAuthenticator(policy, keys, self._results() if self._results else None), reviewer)
+
+    def _find_keys(self, policy: InvokerPolicy) -> dict[str, IssuerKeys]:
+        if self._keys is None and policy.issuers:
+            from podpass.discovery.key_ring import KeyRing  # noqa: PLC0415 - more than half of the guard, for a policy with issuers only
+
+            self._keys = KeyRing(clock=self.clock)
+        return {issuer.name: self._keys.keys_of(issuer) for issuer in policy.issuers} if self._keys is not None else {}
+
+    def _find_reviewer(self, rule: str) -> Reviewer:
+        if self._reviewer is None:
+            from podpass.discovery.api_server import InClusterApi  # noqa: PLC0415 - as above
+            from podpass.discovery.token_review import TokenReviewer  # noqa: PLC0415 - as above
+
+            try:
+                self._reviewer = TokenReviewer(InClusterApi.find())
+            except ConfigError as error:
+                raise ConfigError(
+                    f"The rule {rule} has tokenReview, and no API server can be asked.",
+                    error.why,
+                    "Run the guard in the cluster whose tokens are reviewed, or remove tokenReview.",
+                    code="config.token-review",
+                ) from error
+        return self._reviewer
