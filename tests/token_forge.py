@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -19,7 +19,7 @@ ISSUER = "https://oidc.example/cluster-a"
 AUDIENCE = "orders-api"
 SUBJECT = "system:serviceaccount:shop:checkout"
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 def b64url(data: bytes) -> str:
@@ -53,22 +53,37 @@ def kubernetes_claims(**changed: Any) -> dict[str, Any]:  # noqa: ANN401 - any J
     return {name: value for name, value in claims.items() if value is not None}
 
 
+_DIGESTS: dict[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
+_CURVES: dict[str, type[ec.EllipticCurve]] = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
+
+
 @dataclass(frozen=True)
 class Signer:
-    """A signing key with the id under which its public half is published."""
+    """A signing key with the id under which its public half is published; an RSA key signs RS256 unless it is told otherwise."""
 
     kid: str
     key: PrivateKey
+    told: str | None = None
 
     @property
     def algorithm(self) -> str:
-        return "RS256" if isinstance(self.key, rsa.RSAPrivateKey) else "ES256"
+        if self.told is not None:
+            return self.told
+        if isinstance(self.key, ed25519.Ed25519PrivateKey):
+            return "EdDSA"
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            return "RS256"
+        return {256: "ES256", 384: "ES384", 521: "ES512"}[self.key.curve.key_size]
 
     def sign(self, signed: bytes) -> bytes:
-        """Sign as JWS does: PKCS #1 v1.5, or r and s side by side."""
+        """Sign as JWS does: PKCS #1 v1.5 or PSS, r and s side by side, or Ed25519."""
+        if isinstance(self.key, ed25519.Ed25519PrivateKey):
+            return self.key.sign(signed)
+        digest = _DIGESTS[self.algorithm[2:]]
         if isinstance(self.key, rsa.RSAPrivateKey):
-            return self.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
-        r, s = decode_dss_signature(self.key.sign(signed, ec.ECDSA(hashes.SHA256())))
+            pss = padding.PSS(padding.MGF1(digest), digest.digest_size)
+            return self.key.sign(signed, pss if self.algorithm.startswith("PS") else padding.PKCS1v15(), digest)
+        r, s = decode_dss_signature(self.key.sign(signed, ec.ECDSA(digest)))
         size = (self.key.curve.key_size + 7) // 8
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
@@ -95,3 +110,14 @@ def rsa_signer(kid: str = "rsa-1", bits: int = 2048) -> Signer:
 def ec_signer(kid: str = "ec-1") -> Signer:
     """Make a P-256 key, once for each id."""
     return Signer(kid, ec.generate_private_key(ec.SECP256R1()))
+
+
+@cache
+def signer(algorithm: str, kid: str | None = None) -> Signer:
+    """Make a key for an algorithm, once for each id."""
+    kid = algorithm.lower() if kid is None else kid
+    if algorithm == "EdDSA":
+        return Signer(kid, ed25519.Ed25519PrivateKey.generate(), algorithm)
+    if algorithm in _CURVES:
+        return Signer(kid, ec.generate_private_key(_CURVES[algorithm]()), algorithm)
+    return Signer(kid, rsa_signer(kid).key, algorithm)

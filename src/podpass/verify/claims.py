@@ -20,7 +20,7 @@ from podpass.errors import (
 )
 
 SKEW_LIMIT = timedelta(seconds=300)
-DEFAULT_SKEW = timedelta(seconds=60)
+DEFAULT_SKEW = timedelta(seconds=30)
 # 9999-12-31T23:59:59Z, the last second that datetime, and so our messages, can name.
 _LAST_MOMENT_S = 253_402_300_799
 _QUOTE_LIMIT_CHARS = 200

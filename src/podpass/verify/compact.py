@@ -3,9 +3,14 @@
 
 Nothing here is trusted yet. What a header says is used for two things only: to look up a key by `kid` among those already known, and to be
 compared with the one algorithm which that key has.
+
+`parse` reads all of a token. A verifier takes an `Envelope` instead and reads as much of it as it has reason to, so that junk costs little.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, final
 
 import msgspec
 
@@ -17,6 +22,10 @@ from podpass.verify.claims import UnverifiedClaims
 TOKEN_LIMIT_BYTES = 16 * 1024
 # Kubernetes' key ids have 43 characters. A kid is a dictionary key, nothing else, and is quoted in messages.
 KID_LIMIT_CHARS = 256
+# All tokens of one key have the same header, of some 80 bytes. Longer ones, and more of them, are read each time.
+_KNOWN_HEADERS = 128
+_KNOWN_HEADER_LIMIT_BYTES = 512
+_PARTS = 3
 
 # `crit` names extensions that a reader must understand (RFC 7515, 4.1.11): we understand none, `b64` (RFC 7797) included. The others carry
 # a key, or an address of one, chosen by whoever wrote the token. `x5t` is only a digest: it is not read, and so not refused.
@@ -24,11 +33,27 @@ _REFUSED_MEMBERS = frozenset({"crit", "b64", "jwk", "jku", "x5u", "x5c"})
 _HOW_TO_SEND = "Send the token as it stands in its file, without white space, quotes or the word Bearer."
 
 
+class Header(msgspec.Struct, frozen=True):
+    """The header of a token.
+
+    Attributes:
+        members: All of it, read-only.
+        algorithm: Its `alg`; any non-empty string.
+        kid: Its `kid`, if it has one.
+        kind: Its `typ`, if it has one, in lower case.
+    """
+
+    members: Mapping[str, Any]
+    algorithm: str
+    kid: str | None
+    kind: str | None
+
+
 class CompactToken(msgspec.Struct, frozen=True):
     """A token taken apart, with nothing about it verified.
 
     Attributes:
-        header: The decoded header. Not to be changed.
+        header: The decoded header.
         algorithm: Its `alg`; any non-empty string.
         kid: Its `kid`, if it has one.
         payload: The claims.
@@ -47,6 +72,70 @@ class CompactToken(msgspec.Struct, frozen=True):
         return f"<unverified token, {len(self.signing_input)} bytes, alg {self.algorithm!r}, kid {self.kid!r}>"
 
 
+@final
+class Envelope:
+    """A token whose header is read, and nothing else yet. Belongs to one thread.
+
+    Attributes:
+        header: Read strictly.
+        signing_input: The bytes that the signature covers: both parts and the dot between them, as sent.
+
+    Raises:
+        MalformedTokenError: Over 16 KiB, not ASCII, not three parts; or a header that is not one (see `parse`).
+    """
+
+    __slots__ = ("_claims", "_payload_text", "_signature_text", "header", "signing_input")
+
+    def __init__(self, token: str | bytes) -> None:
+        octets = _octets(token)
+        # One part too many is seen as well, and a text of dots alone does not become thousands of parts.
+        parts = octets.split(b".", _PARTS)
+        if len(parts) != _PARTS:
+            count = octets.count(b".") + 1 if octets else 0
+            raise _malformed(f"It has {count} part{'' if count == 1 else 's'}; a signed token has three.")
+        header_text, self._payload_text, self._signature_text = parts
+        # Only what was read without objection is remembered; a refusal is found anew each time.
+        self.header = (_known_header if len(header_text) <= _KNOWN_HEADER_LIMIT_BYTES else _read_header)(header_text)
+        self.signing_input = octets[: len(header_text) + 1 + len(self._payload_text)]
+        self._claims: UnverifiedClaims | None = None
+
+    @property
+    def claims(self) -> UnverifiedClaims:
+        """The payload, decoded once. Whether it has one meaning only is for `prove_claims` to say, before anybody relies on it.
+
+        Raises:
+            MalformedTokenError: Not canonical base64url of one JSON object in UTF-8.
+        """
+        if self._claims is None:
+            octets = _decoded(self._payload_text, "payload")
+            try:
+                self._claims = UnverifiedClaims(strict_json.decode_object(octets), octets)
+            except ValueError as error:
+                raise _malformed(f"Its payload cannot be read: {error}.") from None
+        return self._claims
+
+    def prove_claims(self) -> UnverifiedClaims:
+        """Return the payload, or refuse one that another reader could understand differently.
+
+        Raises:
+            MalformedTokenError: As for `claims`; or a member twice in one object, or nested deeper than 32 levels.
+        """
+        claims = self.claims
+        try:
+            strict_json.prove(claims.raw, claims.members)
+        except ValueError as error:
+            raise _malformed(f"Its payload cannot be read: {error}.") from None
+        return claims
+
+    def signature(self) -> bytes:
+        """Decode the signature; it may be empty.
+
+        Raises:
+            MalformedTokenError: Not canonical base64url.
+        """
+        return _decoded(self._signature_text, "signature")
+
+
 def parse(token: str | bytes) -> CompactToken:
     """Take a token apart.
 
@@ -58,27 +147,10 @@ def parse(token: str | bytes) -> CompactToken:
     Source:
         RFC 7515, 3.1, 4 and 5.2.
     """
-    octets = _octets(token)
-    if octets.count(b".") != 2:  # noqa: PLR2004 - header, payload, signature
-        parts = octets.count(b".") + 1 if octets else 0
-        raise _malformed(f"It has {parts} part{'' if parts == 1 else 's'}; a signed token has three.")
-    signing_input, _, signature_text = octets.rpartition(b".")
-    header_text, _, payload_text = signing_input.partition(b".")
-    header = _object(header_text, "header")
-    _check_header(header)
-    payload_octets = _decoded(payload_text, "payload")
-    try:
-        members = strict_json.parse_object(payload_octets)
-    except ValueError as error:
-        raise _malformed(f"Its payload cannot be read: {error}.") from None
-    return CompactToken(
-        header,
-        header["alg"],
-        header.get("kid"),
-        UnverifiedClaims(members, payload_octets),
-        signing_input,
-        _decoded(signature_text, "signature"),
-    )
+    envelope = Envelope(token)
+    header = envelope.header
+    claims = envelope.prove_claims()
+    return CompactToken(dict(header.members), header.algorithm, header.kid, claims, envelope.signing_input, envelope.signature())
 
 
 def _octets(token: str | bytes) -> bytes:
@@ -99,11 +171,17 @@ def _decoded(text: bytes, part: str) -> bytes:
         raise _malformed(f"Its {part} cannot be read: {error}.") from None
 
 
-def _object(text: bytes, part: str) -> dict[str, Any]:
+def _read_header(text: bytes) -> Header:
     try:
-        return strict_json.parse_object(base64url.decode(text))
+        header = strict_json.parse_object(base64url.decode(text))
     except ValueError as error:
-        raise _malformed(f"Its {part} cannot be read: {error}.") from None
+        raise _malformed(f"Its header cannot be read: {error}.") from None
+    _check_header(header)
+    kind = header.get("typ")
+    return Header(MappingProxyType(header), header["alg"], header.get("kid"), None if kind is None else kind.lower())
+
+
+_known_header = lru_cache(_KNOWN_HEADERS)(_read_header)
 
 
 def _check_header(header: dict[str, Any]) -> None:

@@ -6,19 +6,21 @@ key can be used is refused.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from podpass.errors import KeySetError, UnknownKeyError
 from podpass.verify import strict_json
+from podpass.verify.algorithms import DEFAULT_ALGORITHMS
 from podpass.verify.claims import quoted
 from podpass.verify.jwk import VerificationKey, parse_jwk, public_jwk, thumbprint_kid
 
 __all__ = ["KeySet", "SkippedKey", "VerificationKey", "parse_jwk", "public_jwk", "thumbprint_kid"]
 
-# The largest published sets, of issuers with dozens of keys and their certificates, stay under 64 KiB.
-SET_LIMIT_BYTES = 256 * 1024
+# The largest published sets, of issuers with dozens of keys and their certificates, stay under 64 KiB. Some allow for growth.
+SET_LIMIT_BYTES = 1024 * 1024
+SET_LIMIT_KEYS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,16 @@ class KeySet:
         return cls({key.kid: key for key in keys})
 
     @classmethod
-    def parse(cls, raw: bytes | str) -> Self:
+    def parse(cls, raw: bytes | str, *, algorithms: Collection[str] = DEFAULT_ALGORITHMS) -> Self:
         """Read a JWKS document.
 
+        Args:
+            raw: UTF-8.
+            algorithms: For which of them keys are wanted; the others are skipped.
+
         Raises:
-            KeySetError: Over 256 KiB, not a JSON object with a list `keys`, or without one key that can be used.
+            KeySetError: Over 1 MiB, not a JSON object with a list `keys` of 100 at most, or without one key that can be used.
+            ConfigError: An algorithm that podpass has not.
 
         Source:
             RFC 7517, 4 and 5; RFC 7518, 6.
@@ -65,7 +72,7 @@ class KeySet:
             kid = entry.get("kid") if isinstance(entry, dict) else None
             shown_kid = kid if isinstance(kid, str) else None
             try:
-                key = parse_jwk(entry)
+                key = parse_jwk(entry, algorithms=algorithms)
             except KeySetError as error:
                 skipped.append(SkippedKey(shown_kid, error.why))
                 continue
@@ -108,7 +115,7 @@ class KeySet:
 
     def canonical_json(self) -> str:
         """Write the set for inlining: one line, keys by kid, only members that Google accepts (kty alg use kid n e x y crv)."""
-        jwks = [public_jwk(self.keys[kid].public_key, kid) for kid in sorted(self.keys)]
+        jwks = [public_jwk(key.public_key, kid, key.algorithm.name) for kid, key in sorted(self.keys.items())]
         return json.dumps({"keys": jwks}, separators=(",", ":"))
 
 
@@ -125,4 +132,6 @@ def _entries(raw: bytes | str) -> list[Any]:
     entries = document.get("keys")
     if not isinstance(entries, list):
         raise KeySetError(what, "It has no list `keys`.", next_step)
+    if len(entries) > SET_LIMIT_KEYS:
+        raise KeySetError(what, f"It has {len(entries)} keys; podpass reads {SET_LIMIT_KEYS} at most.", next_step)
     return entries

@@ -3,17 +3,19 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn, Protocol, final
+from typing import Any, Final, NoReturn, Protocol, final
 
 import msgspec
 
 from podpass.errors import ConfigError, UnsupportedAlgorithmError, WrongTokenTypeError
 from podpass.names import Audience, Issuer
-from podpass.verify import claims, compact
-from podpass.verify.algorithms import ALGORITHMS
+from podpass.verify import claims
+from podpass.verify.algorithms import DEFAULT_ALGORITHMS, rows
 from podpass.verify.claims import DEFAULT_SKEW, UnverifiedClaims, quoted
-from podpass.verify.compact import CompactToken
+from podpass.verify.compact import Envelope, Header
 from podpass.verify.jwk import VerificationKey
+
+_KINDS: Final = frozenset({"jwt", "application/jwt"})
 
 
 class KeySource(Protocol):
@@ -87,6 +89,10 @@ class VerifiedToken:
         return f"<verified token of {quoted(self.subject)} for {quoted(self.audience)}, issuer {quoted(self.issuer)}>"
 
 
+# The slots' own setters: the only way to fill a token, and faster than object.__setattr__.
+_set_payload, _set_audience, _set_kid = (VerifiedToken.__dict__[name].__set__ for name in ("_payload", "audience", "kid"))
+
+
 class Verifier:
     """Judge the tokens of one issuer that are meant for one service.
 
@@ -95,12 +101,21 @@ class Verifier:
         audiences: What the service is called in `aud`; one of them must be in the token.
         keys: The issuer's keys.
         skew: How far the clocks of issuer and service may differ, 0 s to 300 s.
+        algorithms: Which ones are accepted; a key set must have been read for the same ones. RS256 and ES256 unless told otherwise.
 
     Raises:
-        ConfigError: No audience, or a skew out of range.
+        ConfigError: No audience, a skew out of range, or an algorithm that podpass has not.
     """
 
-    def __init__(self, *, issuer: Issuer, audiences: Collection[Audience], keys: KeySource, skew: timedelta = DEFAULT_SKEW) -> None:
+    def __init__(
+        self,
+        *,
+        issuer: Issuer,
+        audiences: Collection[Audience],
+        keys: KeySource,
+        skew: timedelta = DEFAULT_SKEW,
+        algorithms: Collection[str] = DEFAULT_ALGORITHMS,
+    ) -> None:
         if not audiences:
             raise ConfigError(
                 "A verifier without an audience would accept tokens that are meant for others.",
@@ -112,20 +127,22 @@ class Verifier:
         self._audiences = tuple(audience.value for audience in audiences)
         self._keys = keys
         self._skew_s = claims.check_skew(skew).total_seconds()
+        self._algorithms = frozenset(rows(algorithms))
 
     def verify(self, token: str | bytes, *, now: datetime) -> VerifiedToken:
         """Accept a token, or refuse it with the reason.
 
         Steps. No key is looked for on behalf of junk, and no claim but `iss` is read before the signature holds:
 
-        1. Take it apart: size, parts, base64url, JSON, header.
-        2. Its type and algorithm are known ones.
+        1. Take it apart: size, parts, base64url and JSON of the header.
+        2. Its type and algorithm are accepted ones.
         3. It comes from the issuer, whose keys are then the only ones that count.
         4. Its key is one of them, and is for the algorithm that the header names.
         5. Its signature holds.
-        6. `exp`, `nbf`, `iat`: it is used in its time.
-        7. `aud`: it is meant for this service.
-        8. `sub`: it says whom it speaks for.
+        6. Its payload has one meaning only (ADR 0003).
+        7. `exp`, `nbf`, `iat`: it is used in its time.
+        8. `aud`: it is meant for this service.
+        9. `sub`: it says whom it speaks for.
 
         Args:
             token: Compact form, without the word Bearer.
@@ -134,41 +151,48 @@ class Verifier:
         Raises:
             TokenError: Refused; the class and its code say by which step.
         """
-        parsed = compact.parse(token)
-        _check_header(parsed)
-        claims.check_issuer(parsed.payload, self._issuer)
-        key = self._keys.find(parsed.kid)
-        key.check(parsed)
+        return self.judge(Envelope(token), now=now)
+
+    def judge(self, envelope: Envelope, *, now: datetime) -> VerifiedToken:
+        """Do `verify` for a token of which somebody else has read the header and perhaps the claims, to find its issuer.
+
+        Raises:
+            TokenError: Refused, as by `verify`.
+        """
+        self._check_header(envelope.header)
+        claims.check_issuer(envelope.claims, self._issuer)
+        key = self._keys.find(envelope.header.kid)
+        key.check_algorithm(envelope.header.algorithm)
+        key.check_signature(envelope.signature(), envelope.signing_input)
+        payload = envelope.prove_claims()
         now_s = claims.seconds_of(now)
-        claims.judge_end(parsed.payload, now_s, self._skew_s)
-        claims.judge_begin(parsed.payload, "nbf", now_s, self._skew_s)
-        claims.judge_begin(parsed.payload, "iat", now_s, self._skew_s)
-        audience = claims.check_audience(parsed.payload, self._audiences)
-        claims.check_subject(parsed.payload)
-        return _seal(parsed.payload, audience, key.kid)
+        claims.judge_end(payload, now_s, self._skew_s)
+        claims.judge_begin(payload, "nbf", now_s, self._skew_s)
+        claims.judge_begin(payload, "iat", now_s, self._skew_s)
+        audience = claims.check_audience(payload, self._audiences)
+        claims.check_subject(payload)
+        return _seal(payload, audience, key.kid)
 
-
-def _check_header(token: CompactToken) -> None:
-    if token.algorithm not in ALGORITHMS:
-        raise UnsupportedAlgorithmError(
-            f"The token is signed by {quoted(token.algorithm)}.",
-            f"podpass verifies {' and '.join(ALGORITHMS)}.",
-            "Have the cluster sign with an RSA or a P-256 key.",
-        )
-    # RFC 8725, 3.11: a logout token or a DPoP proof is signed by the same key, and is no credential. RFC 7515, 4.1.9: "application/" may be
-    # left out, and case does not count. Kubernetes writes no `typ`.
-    kind = token.header.get("typ")
-    if kind is not None and kind.lower() not in {"jwt", "application/jwt"}:
-        raise WrongTokenTypeError(
-            f"The token is of type {quoted(kind)}, not a JWT that names a caller.",
-            "Issuers sign other things with the same key, such as logout tokens.",
-            "Send the service account token.",
-        )
+    def _check_header(self, header: Header) -> None:
+        if header.algorithm not in self._algorithms:
+            raise UnsupportedAlgorithmError(
+                f"The token is signed by {quoted(header.algorithm)}.",
+                f"{' and '.join(sorted(self._algorithms, reverse=True))} are accepted.",
+                "Have the cluster sign with an RSA or a P-256 key.",
+            )
+        # RFC 8725, 3.11: a logout token or a DPoP proof is signed by the same key, and is no credential. RFC 7515, 4.1.9: "application/"
+        # may be left out, and case does not count. Kubernetes writes no `typ`.
+        if header.kind is not None and header.kind not in _KINDS:
+            raise WrongTokenTypeError(
+                f"The token is of type {quoted(header.members['typ'])}, not a JWT that names a caller.",
+                "Issuers sign other things with the same key, such as logout tokens.",
+                "Send the service account token.",
+            )
 
 
 def _seal(payload: UnverifiedClaims, audience: str, kid: str) -> VerifiedToken:
     token = VerifiedToken.__new__(VerifiedToken)
-    object.__setattr__(token, "_payload", payload)
-    object.__setattr__(token, "audience", audience)
-    object.__setattr__(token, "kid", kid)
+    _set_payload(token, payload)
+    _set_audience(token, audience)
+    _set_kid(token, kid)
     return token

@@ -25,7 +25,7 @@ from podpass.errors import (
 )
 from podpass.names import ProviderName
 from podpass.verify import CompactToken, KeySet, UnverifiedClaims, VerificationKey, parse
-from podpass.verify.algorithms import ALGORITHMS
+from podpass.verify.algorithms import DEFAULT_ALGORITHMS
 from podpass.verify.claims import check_issued_at, check_lifetime, quoted, read_audiences, read_date
 from podpass.wif import refusals
 from podpass.wif.judgement import Check, Judgement, Refusal
@@ -145,9 +145,9 @@ def _parse(trace: _Trace, token: str) -> CompactToken:
         parsed = parse(token)
     except MalformedTokenError as error:
         trace.refuse("parse", error.why, refusals.PARSE)
-    if parsed.algorithm not in ALGORITHMS:
+    if parsed.algorithm not in DEFAULT_ALGORITHMS:
         # [R] for the two algorithms; the answer to others is a guess. [?]
-        detail = f"The header's alg is {quoted(parsed.algorithm)}; Google accepts {' and '.join(ALGORITHMS)}."
+        detail = f"The header's alg is {quoted(parsed.algorithm)}; Google accepts {' and '.join(DEFAULT_ALGORITHMS)}."
         trace.refuse("parse", detail, refusals.PARSE)
     trace.passed("parse", f"A signed JWT: alg {parsed.algorithm}, kid {quoted(parsed.kid or '')}.")
     return parsed

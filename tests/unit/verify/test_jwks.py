@@ -8,14 +8,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from podpass.errors import BadSignatureError, KeySetError, UnknownKeyError, UnsupportedAlgorithmError
+from podpass.errors import BadSignatureError, ConfigError, KeySetError, UnknownKeyError, UnsupportedAlgorithmError
 from podpass.verify import KeySet, VerificationKey, parse, public_jwk, thumbprint_kid
+from podpass.verify.algorithms import ALGORITHMS
 from podpass.verify.jwks import parse_jwk
 from token_forge import Signer, b64url, ec_signer, kubernetes_claims, rsa_signer
+from token_forge import signer as forge
+
+NO_KIND = "it is neither an RSA key, nor an EC key on P-256, P-384 or P-521, nor an Ed25519 key."
 
 
 def jwk(signer: Signer, **changed: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
-    members = {**public_jwk(signer.key.public_key(), signer.kid), **changed}
+    members = {**public_jwk(signer.key.public_key(), signer.kid, signer.algorithm), **changed}
     return {name: value for name, value in members.items() if value is not None}
 
 
@@ -94,12 +98,17 @@ def test_coordinates_with_leading_zeros_keep_their_length() -> None:
         pytest.param(rsa_jwk(key_ops=["encrypt"]), "its `key_ops` do not allow verify.", id="key-ops"),
         pytest.param(rsa_jwk(key_ops="verify"), "its `key_ops` do not allow verify.", id="key-ops-string"),
         pytest.param(rsa_jwk(key_ops=[]), "its `key_ops` do not allow verify.", id="key-ops-empty"),
-        pytest.param(rsa_jwk(kty="OKP"), "it is neither an RSA key nor an EC key on P-256.", id="okp"),
-        pytest.param(rsa_jwk(kty=None, alg=None), "it is neither an RSA key nor an EC key on P-256.", id="no-kty"),
-        pytest.param(rsa_jwk(kty=["RSA"]), "it is neither an RSA key nor an EC key on P-256.", id="kty-list"),
-        pytest.param(ec_jwk(kty="OKP"), "it is neither an RSA key nor an EC key on P-256.", id="okp-with-a-curve"),
-        pytest.param(ec_jwk(crv="P-384"), "it is neither an RSA key nor an EC key on P-256.", id="p-384"),
-        pytest.param(ec_jwk(crv="secp256k1"), "it is neither an RSA key nor an EC key on P-256.", id="secp256k1"),
+        pytest.param(rsa_jwk(kty="OKP"), NO_KIND, id="okp"),
+        pytest.param(rsa_jwk(kty=None, alg=None), NO_KIND, id="no-kty"),
+        pytest.param(rsa_jwk(kty=["RSA"]), NO_KIND, id="kty-list"),
+        pytest.param(ec_jwk(kty="OKP"), NO_KIND, id="okp-with-a-curve"),
+        pytest.param(ec_jwk(crv="P-384"), "its numbers are no key: `x` has 32 bytes, not 48.", id="p-384-by-name"),
+        pytest.param(jwk(forge("ES384")), "its alg is not one of RS256, ES256.", id="p-384"),
+        pytest.param(jwk(forge("ES384"), alg=None), "ES256: it is not a key on the curve secp256r1.", id="p-384-no-alg"),
+        pytest.param(jwk(forge("EdDSA")), "its alg is not one of RS256, ES256.", id="ed25519"),
+        pytest.param(jwk(forge("EdDSA"), d="AQAB"), "it holds private members", id="private-ed25519"),
+        pytest.param(ec_jwk(crv=["P-256"]), NO_KIND, id="crv-list"),
+        pytest.param(ec_jwk(crv="secp256k1"), NO_KIND, id="secp256k1"),
         pytest.param(rsa_jwk(alg="RS512"), "its alg is not one of RS256, ES256.", id="rs512"),
         pytest.param(rsa_jwk(alg="none"), "its alg is not one of RS256, ES256.", id="none"),
         pytest.param(rsa_jwk(alg="HS256"), "its alg is not one of RS256, ES256.", id="hs256"),
@@ -162,7 +171,7 @@ def test_a_skipped_key_without_kid_is_called_so() -> None:
         pytest.param('{"keys":[],"keys":[]}', "The reason: one of its JSON objects has a member twice.", id="twice"),
         pytest.param("{}", "It has no list `keys`.", id="no-keys"),
         pytest.param('{"keys":{}}', "It has no list `keys`.", id="keys-object"),
-        pytest.param("x" * (256 * 1024 + 1), "It has 262145 bytes; podpass reads 262144 at most.", id="too-large"),
+        pytest.param("x" * (1024 * 1024 + 1), "It has 1048577 bytes; podpass reads 1048576 at most.", id="too-large"),
     ],
 )
 def test_what_is_no_key_set_is_refused(raw: str | bytes, why: str) -> None:
@@ -180,7 +189,7 @@ def test_a_set_without_a_usable_key_is_refused_and_says_why() -> None:
     with pytest.raises(KeySetError) as caught:
         key_set(ec_jwk(crv="P-384"), rsa_jwk(use="enc"))
     assert str(caught.value) == (
-        "The JWKS has no key that podpass can use. 'ec-1': it is neither an RSA key nor an EC key on P-256. "
+        "The JWKS has no key that podpass can use. 'ec-1': its numbers are no key: `x` has 32 bytes, not 48. "
         f"'rsa-1': its `use` is not sig. {cure}"
     )
 
@@ -240,7 +249,41 @@ def test_a_key_refuses_a_signature_that_is_not_its_own() -> None:
 
 def test_the_largest_set_is_read_and_five_reasons_are_enough() -> None:
     text = json.dumps({"keys": [ec_jwk()]})
-    assert KeySet.parse(text + " " * (256 * 1024 - len(text))).find("ec-1").kid == "ec-1"
+    assert KeySet.parse(text + " " * (1024 * 1024 - len(text))).find("ec-1").kid == "ec-1"
     with pytest.raises(KeySetError) as caught:
         key_set(*[{"kid": f"k{number}", "kty": "OKP"} for number in range(9)])
-    assert caught.value.why.count("it is neither an RSA key nor an EC key") == 5
+    assert caught.value.why.count(NO_KIND) == 5
+
+
+def test_a_set_of_more_than_a_hundred_keys_is_refused() -> None:
+    entries = [ec_jwk(kid=f"k{number}") for number in range(101)]
+    assert len(key_set(*entries[:100]).keys) == 100
+    with pytest.raises(KeySetError, match="It has 101 keys; podpass reads 100 at most"):
+        key_set(*entries)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_keys_of_every_algorithm_are_read_where_they_are_wanted_and_written_as_they_were(name: str) -> None:
+    signer = forge(name)
+    entry = jwk(signer)
+    assert entry["alg"] == name
+    keys = KeySet.parse(json.dumps({"keys": [entry]}), algorithms=ALGORITHMS)
+    assert keys.find(signer.kid) == VerificationKey.of(signer.key.public_key(), signer.kid, name)
+    assert json.loads(keys.canonical_json()) == {"keys": [entry]}
+    assert KeySet.parse(json.dumps({"keys": [jwk(signer, alg=None)]}), algorithms=[name]).find(signer.kid).algorithm.name == name
+
+
+def test_a_key_for_another_algorithm_than_the_wanted_ones_is_skipped() -> None:
+    entries = [jwk(forge(name)) for name in ALGORITHMS]
+    keys = KeySet.parse(json.dumps({"keys": entries}), algorithms=["PS384", "EdDSA"])
+    assert {key.algorithm.name for key in keys.keys.values()} == {"PS384", "EdDSA"}
+    assert len(keys.skipped) == 8
+    with pytest.raises(ConfigError):
+        KeySet.parse('{"keys":[{}]}', algorithms=["HS256"])
+
+
+def test_a_key_is_not_taken_for_an_algorithm_that_it_does_not_fit() -> None:
+    with pytest.raises(KeySetError, match="ES256: it is not a key on the curve secp256r1"):
+        VerificationKey.of(rsa_signer().key.public_key(), "k", "ES256")
+    with pytest.raises(ConfigError):
+        VerificationKey.of(rsa_signer().key.public_key(), "k", "HS256")
