@@ -24,7 +24,7 @@ from podpass.sandbox.ca import AuthorityCA, write_private
 from podpass.sandbox.cluster import IssuerChange
 from podpass.sandbox.cluster_client import ClusterClient, Object, StatusError
 from podpass.sandbox.kubernetes.token_issuer import make_key
-from podpass.sandbox.node.lease import lock
+from podpass.sandbox.node.lease import lock, sweep
 from podpass.sandbox.node.logs import ContainerLog
 from podpass.sandbox.node.processes import Order, Process, StartError
 from podpass.sandbox.owned_cluster import NODE_USER, SERVER_NAMES, USERS, OwnedCluster, declared, path_of
@@ -32,6 +32,7 @@ from podpass.sandbox.settings import SandboxSettings
 
 _API_SERVER, _CONTROLLER_MANAGER, _ETCD = "kube-apiserver", "kube-controller-manager", "etcd"
 _CONFLICT = 409
+_TEMPORARY = "podpass-control-plane-"
 # Seen on 2 cores: ready after 2.2 s. A loaded machine may need ten times that.
 _READY_S, _POLL_S = 90.0, 0.1
 _GRACE_S = 10.0
@@ -43,7 +44,15 @@ _SCHEDULER: Object = {
     "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "system:kube-scheduler"},
     "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": NODE_USER}],
 }
-_DUMPED = {"namespaces": "Namespace", "serviceaccounts": "ServiceAccount", "configmaps": "ConfigMap", "secrets": "Secret"}
+_CORE = "/api/v1"
+# plural -> where it is, and its kind
+_DUMPED = {
+    "namespaces": (_CORE, "Namespace"),
+    "serviceaccounts": (_CORE, "ServiceAccount"),
+    "configmaps": (_CORE, "ConfigMap"),
+    "secrets": (_CORE, "Secret"),
+    "clusterrolebindings": (f"/apis/{_RBAC}/v1", "ClusterRoleBinding"),
+}
 
 
 class ControlPlaneError(PodpassError):
@@ -111,11 +120,9 @@ class ControlPlane(OwnedCluster):
     async def dump(self) -> Object:
         """Return what lies in the user's namespaces, without volatile values."""
         async with ClusterClient(self.admin_kubeconfig(), agent="podpass-sandbox") as client:
-            lists = {plural: (await client.get(f"/api/v1/{plural}"))["items"] for plural in _DUMPED}
+            lists = {plural: (await client.get(f"{root}/{plural}"))["items"] for plural, (root, _) in _DUMPED.items()}
         return {
-            plural: {
-                path_of(item): declared({"apiVersion": "v1", "kind": _DUMPED[plural], **item}) for item in items if not _is_system(item)
-            }
+            plural: {path_of(item): declared({**_head(plural), **item}) for item in items if not _is_system(item)}
             for plural, items in lists.items()
         }
 
@@ -125,7 +132,8 @@ class ControlPlane(OwnedCluster):
         if self._settings.state_dir:
             self._home = self._settings.state_dir / "control-plane"
         else:
-            self._home = Path(self._scratch.enter_context(tempfile.TemporaryDirectory(prefix="podpass-control-plane-")))
+            sweep(Path(tempfile.gettempdir()), _TEMPORARY)
+            self._home = Path(self._scratch.enter_context(tempfile.TemporaryDirectory(prefix=_TEMPORARY)))
         self._home.mkdir(parents=True, exist_ok=True)
         self._home.chmod(0o700)
         self._scratch.callback(os.close, lock(self._home))
@@ -249,6 +257,15 @@ async def _exists(client: ClusterClient, path: str) -> bool:
     return True
 
 
+def _head(plural: str) -> Object:
+    """Return what the items of a list leave out."""
+    root, kind = _DUMPED[plural]
+    return {"apiVersion": root.removeprefix("/apis/").removeprefix("/api/"), "kind": kind}
+
+
 def _is_system(item: Object) -> bool:
+    """Tell whether it is there without anybody's doing. API servers label the roles' bindings that they make."""
     metadata = item["metadata"]
+    if "kubernetes.io/bootstrapping" in metadata.get("labels", {}) or metadata["name"] == _SCHEDULER["metadata"]["name"]:
+        return True
     return str(metadata.get("namespace", metadata["name"])).startswith("kube-") or metadata["name"] == "kube-root-ca.crt"

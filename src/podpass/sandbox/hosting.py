@@ -27,15 +27,19 @@ from podpass.sandbox.google.catalogue import SERVICES
 from podpass.sandbox.google.dispatcher import Dispatcher
 from podpass.sandbox.google.oauth import refresh_token
 from podpass.sandbox.listener import Listener
+from podpass.sandbox.node import lease
 from podpass.sandbox.node.images import Image
 from podpass.sandbox.proxy import Proxy
 from podpass.sandbox.settings import SandboxSettings
 from podpass.sandbox.store import Json
 from podpass.sandbox.universe import Universe
 
+_TEMPORARY = "podpass-sandbox-"
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _SETTLING_S = 0.05
+# What of a state directory is not a pod's to see.
+_PRIVATE = ("ca", "control-plane", "google", "kubernetes")
 
 
 class Sandbox:
@@ -68,7 +72,8 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="podpass-sandbox-", ignore_cleanup_errors=True)))
+            lease.sweep(Path(tempfile.gettempdir()), _TEMPORARY, f"node/{lease.LOCK}")
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True)))
             self.universe = Universe(self.settings, self._clock)
             stack.callback(self.universe.close)
             authority = AuthorityCA((self.settings.state_dir or directory) / "ca")
@@ -76,7 +81,7 @@ class Sandbox:
             self._inside = inside(proxy.url, authority.path, hosts_of(self.settings.kubeconfig))
             if self._with_cluster:
                 self.cluster = await stack.enter_async_context(_clustered(self.settings, authority, self._clock))
-                await self._staff(stack, self.cluster, directory)
+                await self._staff(stack, self.cluster, directory, authority.path)
             operator = refresh_token(self.universe.tokens, self.settings.operator)
             kubeconfig = self.cluster.admin_kubeconfig() if self.cluster else None
             admin = await stack.enter_async_context(_administered(self.universe, self.cluster))
@@ -99,7 +104,7 @@ class Sandbox:
         """Return everything that was declared, on both sides, in a stable form."""
         return await dump_of(self.universe, self.cluster)
 
-    async def _staff(self, stack: contextlib.AsyncExitStack, cluster: Cluster, directory: Path) -> None:
+    async def _staff(self, stack: contextlib.AsyncExitStack, cluster: Cluster, directory: Path, authority: Path) -> None:
         """Set the node agent to work and, beside the built-in API server, the job controller; return when the node is ready."""
         if self.settings.control_plane is None:
             from podpass.sandbox.kubernetes.jobs import JobController  # noqa: PLC0415 - see the module's docstring
@@ -107,7 +112,15 @@ class Sandbox:
             await stack.enter_async_context(_working("job controller", JobController(cluster.controller_kubeconfig()).run()))
         from podpass.sandbox.node import NodeAgent  # noqa: PLC0415 - as above
 
-        agent = NodeAgent(cluster.node_kubeconfig(), self._images, self.pod_environment(), directory / "node")
+        agent = NodeAgent(
+            cluster.node_kubeconfig(),
+            self._images,
+            self.pod_environment(),
+            directory / "node",
+            # By path a pod finds nobody's credentials; it runs as this user none the less, and /proc shows it this user's processes.
+            hidden=(directory, *(self.settings.state_dir / name for name in _PRIVATE if self.settings.state_dir)),
+            shown=(authority,),
+        )
         await stack.enter_async_context(_working("node agent", agent.run(), agent.ready))
         # httpcore2 loses a connection that is cancelled during its TLS handshake (it tidies up on Exception only), and parts that have just
         # begun to watch are opening some.

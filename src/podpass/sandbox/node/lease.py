@@ -8,6 +8,8 @@ that a killed sandbox left behind is known by its node agent's lock, which nobod
 import fcntl
 import os
 import re
+import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +19,8 @@ LOCK = "sandbox.lock"
 """File in a directory of a sandbox's that is kept locked while the sandbox lives."""
 # What a mount of a pod leads to (`pod.py`): WORKDIR/pods/UID/volumes/NAME.
 _OF_AN_AGENT = re.compile(r"/pods/[^/]+/volumes/")
+
+_FRESH_S = 60
 
 
 def lock(workdir: Path) -> int:
@@ -88,9 +92,32 @@ def _is_left_behind(link: Path) -> bool:
     if owner is None:
         # The agent's directory is gone with it. Another dangling link may be the machine's own, to something not mounted now.
         return not link.exists() and target.is_absolute() and _OF_AN_AGENT.search(str(target)) is not None
-    with owner.open() as file:
+    return _is_free(owner)
+
+
+def _is_free(lock_file: Path) -> bool:
+    with lock_file.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
     return True
+
+
+def sweep(temporary: Path, prefix: str, lock_file: str = LOCK) -> None:
+    """Remove what killed sandboxes left below `temporary`: this user's directories whose lock nobody holds any more.
+
+    Args:
+        temporary: Where temporary directories are made.
+        prefix: How the names of a sandbox's begin.
+        lock_file: The path of the lock in each.
+    """
+    for found in temporary.glob(f"{prefix}*/{lock_file}"):
+        directory = temporary / found.relative_to(temporary).parts[0]
+        try:
+            status = found.stat()
+            # A lock that has only just been made may be taken in a moment.
+            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _FRESH_S and _is_free(found):
+                shutil.rmtree(directory, ignore_errors=True)
+        except OSError:  # another sandbox was faster
+            continue

@@ -50,6 +50,8 @@ class NodeSettings:
         workdir: The node agent's own directory.
         way: How volumes are laid; None until that is found out.
         pace: The times of its work.
+        hidden: Further directories that containers find empty.
+        shown: Files in them that containers see none the less.
     """
 
     name: str
@@ -58,6 +60,8 @@ class NodeSettings:
     workdir: Path
     way: Way | None
     pace: Pace
+    hidden: tuple[Path, ...] = ()
+    shown: tuple[Path, ...] = ()
 
 
 class Pod:
@@ -135,15 +139,21 @@ class Pod:
         in_root = self._node.way in {"bubblewrap", "unshare"}
         root = self._directory / "root"
         root.mkdir(exist_ok=True)
-        binds = [*self._volumes.binds(container), Bind(home, str(home), read_only=False)]
+        shown = (Bind(path, str(path), read_only=True) for path in self._node.shown)
+        binds = [*self._volumes.binds(container), Bind(home, str(home), read_only=False), *shown]
         return Order(
             argv=environment.command_line(container, image, variables),
             env=variables,
             cwd=container.get("workingDir") or "/",
-            steps=plan(binds, hidden=[self._node.workdir]) if in_root else [],
+            steps=plan(binds, hidden=self._hidden()) if in_root else [],
             root=root if self._node.way == "unshare" else None,
             bubblewrap=self._node.way == "bubblewrap",
         )
+
+    def _hidden(self) -> list[Path]:
+        """Return what is to be empty, without what lies in another such directory."""
+        every = (self._node.workdir, *self._node.hidden)
+        return [path for path in every if path.is_dir() and not any(path != other and path.is_relative_to(other) for other in every)]
 
     # The life.
 

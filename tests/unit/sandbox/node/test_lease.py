@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from podpass.sandbox.node.lease import Lease, lock
+from podpass.sandbox.node.lease import LOCK, Lease, lock, sweep
 from podpass.sandbox.node.mounts import Bind, MountError
 
 
@@ -79,3 +79,16 @@ def test_directory_has_one_agent_at_a_time(tmp_path: Path) -> None:
         lock(tmp_path)
     held.close()
     os.close(lock(tmp_path))
+
+
+def test_what_a_killed_sandbox_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("podpass-x-dead", "podpass-x-alive", "podpass-x-new", "other-dead"):
+        (tmp_path / name).mkdir()
+        os.close(lock(tmp_path / name))
+        if not name.endswith("new"):
+            os.utime(tmp_path / name / LOCK, (0, 0))
+    (tmp_path / "podpass-x-unlocked").mkdir()
+    held = os.fdopen(lock(tmp_path / "podpass-x-alive"))
+    sweep(tmp_path, "podpass-x-")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other-dead", "podpass-x-alive", "podpass-x-new", "podpass-x-unlocked"]
+    held.close()
