@@ -9,9 +9,11 @@ from typing import Any
 from podpass.demo.story import StoryError
 from podpass.kube.client import KubeClient, Request
 from podpass.kube.fault import KubeRefusedError
+from podpass.names import Secret
 
 _PATIENCE_S = 60.0
 _POLL_S = 0.1
+_CORE = "/api/v1/namespaces"
 _SERVICE_ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
 _JOBS = "/apis/batch/v1/namespaces/default/jobs"
 _PODS = "/api/v1/namespaces/default/pods"
@@ -27,12 +29,23 @@ def delete_service_account(client: KubeClient, name: str) -> None:
     client.call(Request("DELETE", f"{_SERVICE_ACCOUNTS}/{name}", f"delete the service account {name}"))
 
 
+def is_settled(client: KubeClient) -> bool:
+    """Tell whether the controllers have given each namespace what each has: an account, and the cluster's authority."""
+    namespaces = {item["metadata"]["name"] for item in client.call(Request("GET", _CORE, "list namespaces"))["items"]}
+    for plural, name in (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")):
+        query = {"fieldSelector": f"metadata.name={name}"}
+        found = client.call(Request("GET", f"/api/v1/{plural}", f"list {plural}", query=query))["items"]
+        if namespaces - {item["metadata"]["namespace"] for item in found}:
+            return False
+    return True
+
+
 def delete_namespace(client: KubeClient, name: str) -> None:
     """Delete a namespace and wait until it has gone; nothing happens if there is none."""
     path = f"/api/v1/namespaces/{name}"
     with suppress(KubeRefusedError):
         client.call(Request("DELETE", path, f"delete the namespace {name}"))
-    _until(lambda: client.find(Request("GET", path, f"read the namespace {name}")) is None, f"namespace {name} to go")
+    until(lambda: client.find(Request("GET", path, f"read the namespace {name}")) is None, f"namespace {name} to go")
 
 
 def run_job(client: KubeClient, manifest: Mapping[str, Any]) -> tuple[bool, list[str]]:
@@ -47,12 +60,12 @@ def run_job(client: KubeClient, manifest: Mapping[str, Any]) -> tuple[bool, list
     name = manifest["metadata"]["name"]
     client.call(Request("POST", _JOBS, f"make the job {name}", body=dict(manifest)))
     job = Request("GET", f"{_JOBS}/{name}", f"read the job {name}")
-    _until(lambda: bool(_ended(client.call(job))), f"job {name} to end")
+    until(lambda: bool(_ended(client.call(job))), f"job {name} to end")
     completed = _ended(client.call(job)) == {"Complete"}
     log = _log_of(client, name)
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
     client.call(Request("DELETE", f"{_JOBS}/{name}", f"delete the job {name}", body=options))
-    _until(lambda: not _pods_of(client, name), f"pods of job {name} to go")
+    until(lambda: not _pods_of(client, name), f"pods of job {name} to go")
     return completed, log
 
 
@@ -68,15 +81,43 @@ def _pods_of(client: KubeClient, job: str) -> list[str]:
 
 
 def _log_of(client: KubeClient, job: str) -> list[str]:
-    lines: list[str] = []
-    for pod in _pods_of(client, job):
-        lines += client.send(Request("GET", f"{_PODS}/{pod}/log", f"read the log of {pod}")).decode().splitlines()
-    return lines
+    return [line for pod in _pods_of(client, job) for line in log_of(client, "default", pod)]
 
 
-def _until(holds: Callable[[], bool], what: str) -> None:
-    deadline = monotonic() + _PATIENCE_S
+def log_of(client: KubeClient, namespace: str, pod: str) -> list[str]:
+    """Return the lines that a pod has written so far; none while it does not run yet."""
+    path = f"{_CORE}/{namespace}/pods/{pod}/log"
+    try:
+        return client.send(Request("GET", path, f"read the log of {namespace}/{pod}")).decode().splitlines()
+    except KubeRefusedError:
+        return []
+
+
+def delete_pod(client: KubeClient, namespace: str, name: str) -> None:
+    """Delete a pod and wait until it has gone."""
+    path = f"{_CORE}/{namespace}/pods/{name}"
+    client.call(Request("DELETE", path, f"delete the pod {namespace}/{name}"))
+    until(lambda: client.find(Request("GET", path, f"read the pod {namespace}/{name}")) is None, f"pod {name} to go")
+
+
+def token_of_pod(client: KubeClient, namespace: str, name: str, audience: str) -> Secret[str]:
+    """Ask for a token that ends with a pod, as kubelet does for the pod's own."""
+    pod = client.call(Request("GET", f"{_CORE}/{namespace}/pods/{name}", f"read the pod {namespace}/{name}"))
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": pod["metadata"]["uid"]}
+    path = f"{_CORE}/{namespace}/serviceaccounts/{pod['spec']['serviceAccountName']}/token"
+    spec = {"audiences": [audience], "expirationSeconds": 600, "boundObjectRef": bound}
+    answer = client.call(Request("POST", path, f"issue a token for the pod {namespace}/{name}", body={"spec": spec}))
+    return Secret(answer["status"]["token"], "subject token")
+
+
+def until(holds: Callable[[], bool], what: str, patience_s: float = _PATIENCE_S) -> None:
+    """Wait until something holds.
+
+    Raises:
+        StoryError: It does not for as long as one can wait.
+    """
+    deadline = monotonic() + patience_s
     while not holds():
         if monotonic() > deadline:
-            raise StoryError(f"The demo waited {_PATIENCE_S:.0f} s for {what}.", "", "Look at the pod: kubectl describe pod.")
+            raise StoryError(f"The demo waited {patience_s:.0f} s for {what}.", "", "Look at the pod: kubectl describe pod.")
         sleep(_POLL_S)

@@ -5,8 +5,7 @@ As the article does, the issuer moves to a public bucket and the cluster's P-256
 order that leaves nobody without a valid token: announce the key, publish, switch. The binding is left out at first, to see Google refuse.
 """
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,8 +18,7 @@ import yaml
 from podpass.config.federation import Federation
 from podpass.config.reading import load
 from podpass.demo import cluster
-from podpass.demo.comparison import Comparison, compare
-from podpass.demo.images import IMAGES
+from podpass.demo.stage import Stage, staged
 from podpass.demo.story import Story, expect
 from podpass.federate import destroy as taking
 from podpass.federate.apply import apply
@@ -31,10 +29,8 @@ from podpass.federate.safety import Allowances
 from podpass.google.operator import find
 from podpass.google.rest import GoogleClient, new_http
 from podpass.google.storage import create_bucket, delete_bucket
-from podpass.kube.client import KubeClient, connect
-from podpass.kube.kubeconfig import load as load_kubeconfig
+from podpass.kube.client import KubeClient
 from podpass.sandbox.cluster import IssuerChange
-from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings
 
 _FILES = Path(__file__).parent / "first_article"
@@ -53,28 +49,16 @@ def tell(*, control_plane: Path | None = None) -> Story:
     """
     story = Story("federation")
     settings = SandboxSettings(key_type="p256", propagation=_PROPAGATION, control_plane=control_plane)
-    with HostedSandbox(settings, images=IMAGES) as sandbox, _environment(sandbox.environment()), _sides() as (google, kube):
-        _Walk(story, sandbox, google, kube, load(_FILES / "podpass.yaml")).walk()
+    with staged(settings) as stage, _google() as google:
+        _Walk(story, stage, google, load(_FILES / "podpass.yaml")).walk()
     return story
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Be the logged-in user for a while: Google's library and the kubeconfig are found through the environment, as in life."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
-def _sides() -> Iterator[tuple[GoogleClient, KubeClient]]:
+def _google() -> Iterator[GoogleClient]:
     http = new_http()
-    with GoogleClient(find(http), http=http) as google, connect(load_kubeconfig()) as kube:
-        yield google, kube
+    with GoogleClient(find(http), http=http) as google:
+        yield google
 
 
 @dataclass(slots=True)
@@ -82,16 +66,19 @@ class _Walk:
     """The steps of the story, in order."""
 
     story: Story
-    sandbox: HostedSandbox
+    stage: Stage
     google: GoogleClient
-    kube: KubeClient
     federation: Federation
+
+    @property
+    def kube(self) -> KubeClient:
+        return self.stage.kube
 
     def walk(self) -> None:
         project = self.federation.google.project
         for bucket in _BUCKETS:
             create_bucket(self.google, project, bucket, {})
-        before = self.sandbox.dump()
+        before = self.stage.sandbox.dump()
         self._prepare_cluster()
         self._trust()
         self._switch()
@@ -99,7 +86,7 @@ class _Walk:
         self._bind()
         self._accepted()
         self._clean_up()
-        self._compare(before)
+        self.stage.compare(self.story, before)
         for bucket in _BUCKETS:
             delete_bucket(self.google, bucket)
 
@@ -107,7 +94,7 @@ class _Walk:
         with self.story.step("A service account for the workload", "kubectl create sa workload-identity-demo"):
             cluster.create_service_account(self.kube, "workload-identity-demo")
         with self.story.step("The cluster announces an RSA key beside its P-256 key; nothing is signed with it yet") as step:
-            self._restart(IssuerChange(announce_key="rsa2048"))
+            self.stage.restart(IssuerChange(announce_key="rsa2048"))
             step.say("The control plane was restarted; it serves both keys.")
 
     def _trust(self) -> None:
@@ -120,7 +107,7 @@ class _Walk:
     def _switch(self) -> None:
         issuer = str(self.federation.issuer.url)
         with self.story.step("The cluster moves to the published issuer and signs with the announced key") as step:
-            self._restart(IssuerChange(issuer=issuer, sign_with_announced=True))
+            self.stage.restart(IssuerChange(issuer=issuer, sign_with_announced=True))
             step.say(f"Tokens now carry iss {issuer}; the old issuer and key are still accepted.")
 
     def _refused(self) -> None:
@@ -129,6 +116,7 @@ class _Walk:
             step.say(*log)
             expect(holds=not completed and any("iam.serviceAccounts.getAccessToken" in line for line in log), what="Google did not refuse")
             self.story.results["refusal"] = log
+            self.story.conclude("Without the binding, Google answered the Job:", *log)
 
     def _bind(self) -> None:
         with self.story.step("The plan holds what is left; it is made", "podpass apply") as step:
@@ -146,30 +134,15 @@ class _Walk:
             step.say(*log)
             expect(holds=completed and set(log) == {*_BUCKETS, "demo-oidc"}, what="the Job did not list the buckets")
             self.story.results["buckets"] = log
+            self.story.conclude("With it, the Job's log was the project's buckets:", *log)
 
     def _clean_up(self) -> None:
         with self.story.step("What apply made is taken away", "podpass destroy") as step:
-            self._restart(IssuerChange(issuer=self._first_issuer, accepted_issuers=()))
+            self.stage.restart(IssuerChange(issuer=self.stage.cluster.issuers[-1], accepted_issuers=()))
             made = taking.destroy(taking.prepare(self.federation.name, self.google, self.kube))
             step.say(*(f"- {change.address}" for change in made))
             cluster.delete_service_account(self.kube, "workload-identity-demo")
             cluster.delete_namespace(self.kube, NAMESPACE)
-
-    def _compare(self, before: Mapping[str, Any]) -> None:
-        with self.story.step("The universe, before and after") as step:
-            compared = compare(before, self.sandbox.dump())
-            step.say(*_told(compared))
-            expect(holds=compared.equal, what="something is left")
-            self.story.results["comparison"] = {"equal": compared.equal, "tombstones": list(compared.tombstones)}
-
-    def _restart(self, change: IssuerChange) -> None:
-        assert self.sandbox.cluster is not None
-        self.sandbox.run(self.sandbox.cluster.restart(change))
-
-    @property
-    def _first_issuer(self) -> str:
-        assert self.sandbox.cluster is not None
-        return self.sandbox.cluster.issuers[-1]
 
     def _job(self) -> tuple[bool, list[str]]:
         return cluster.run_job(self.kube, yaml.safe_load((_FILES / "job.yaml").read_text()))
@@ -177,9 +150,3 @@ class _Walk:
 
 def _only(prepared: Prepared, changes: tuple[Any, ...]) -> Prepared:
     return replace(prepared, plan=replace(prepared.plan, changes=changes))
-
-
-def _told(compared: Comparison) -> Iterator[str]:
-    yield "Equal, but for what Google keeps for 30 days:" if compared.equal else "Not equal:"
-    yield from (f"  {difference}" for difference in compared.differences)
-    yield from (f"  {tombstone}" for tombstone in compared.tombstones)

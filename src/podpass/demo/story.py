@@ -40,11 +40,21 @@ class Step:
 
 @dataclass(slots=True)
 class Story:
-    """The steps so far, and named results."""
+    """The steps so far, and what came of it all.
+
+    Attributes:
+        name: As `podpass demo` takes it.
+        steps: In order.
+        results: For programs, by name.
+        summary: For people, line by line.
+        faults: What was otherwise than it should be, and yet no reason to stop: half a sentence each.
+    """
 
     name: str
     steps: list[Step] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
+    summary: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     @contextmanager
     def step(self, title: str, command: str = "") -> Iterator[Step]:
@@ -62,6 +72,10 @@ class Story:
             for line in step.lines:
                 print(f"    {line}", file=sys.stderr)
             print(f"    ({step.seconds:.1f} s)", file=sys.stderr, flush=True)
+
+    def conclude(self, heading: str, *lines: str) -> None:
+        """Add to the summary: a heading, and what stands below it."""
+        self.summary += [heading, *(f"  {line}" for line in lines)]
 
     def as_json(self) -> dict[str, Any]:
         """Return the story as the documented shape of `podpass demo --json`."""
