@@ -15,9 +15,10 @@ import msgspec
 from podpass.errors import KeySetError, KeysUnavailableError, MalformedTokenError, UnknownKeyError, WrongIssuerError
 from podpass.guard.ports import IssuerKeys
 from podpass.policy import InvokerPolicy, TrustedIssuer
-from podpass.verify import CompactToken, Verifier, parse, thumbprint_kid
+from podpass.verify import Verifier, thumbprint_kid
 from podpass.verify.audience import check_service_audience
 from podpass.verify.claims import quoted
+from podpass.verify.compact import Envelope
 from podpass.verify.identity import Identity
 
 
@@ -63,6 +64,8 @@ class _Source:
 
     def generation(self) -> tuple[int, ...]:
         """Return what changes when any key under this URL does."""
+        if len(self.siblings) == 1:
+            return (self.keys.generation,)
         return tuple(source.keys.generation for source in self.siblings)
 
 
@@ -108,10 +111,11 @@ class TokenAuthenticator:
         return tuple(source.issuer.name for sources in self._sources.values() for source in sources if source.keys.known() is None)
 
     def _judge(self, token: bytes, now: datetime) -> Identity:
-        source = self._only or self._source(parse(token))
+        envelope = Envelope(token)
+        source = self._only or self._source(envelope)
         # Taken before the keys are used: if they change meanwhile, the result is found to be old.
         generation = source.generation()
-        verified = source.verifier.verify(token, now=now)
+        verified = source.verifier.judge(envelope, now=now)
         check_service_audience(verified, api_audiences=source.issuer.api_audiences, several=self._several)
         identity = Identity.of(verified, issuer_name=source.issuer.name, kind=source.issuer.kind)
         if self._results is not None:
@@ -119,8 +123,8 @@ class TokenAuthenticator:
             self._results.put(token, Result(identity, source, generation, ends_s))
         return identity
 
-    def _source(self, token: CompactToken) -> _Source:
-        url = token.payload.get("iss")
+    def _source(self, envelope: Envelope) -> _Source:
+        url = envelope.claims.get("iss")
         if not isinstance(url, str):
             raise MalformedTokenError("The token's `iss` claim is missing or not a string.", "", "Use a token whose issuer sets `iss`.")
         sources = self._sources.get(url)
@@ -131,10 +135,12 @@ class TokenAuthenticator:
                 f"The policy trusts {known}; issuers are compared byte for byte.",
                 "Send a token of one of these, or add the issuer to the policy.",
             )
-        return sources[0] if len(sources) == 1 else self._owner(sources, token.kid)
+        return sources[0] if len(sources) == 1 else self._owner(sources, envelope)
 
-    def _owner(self, sources: tuple[_Source, ...], kid: str | None) -> _Source:
+    def _owner(self, sources: tuple[_Source, ...], envelope: Envelope) -> _Source:
         """Return the issuer whose key a token names, of several with one URL."""
+        sources[0].verifier.check_header(envelope.header)  # no key is looked for on behalf of a header that is refused anyway
+        kid = envelope.header.kid
         self._check_disjoint(sources)
         names = " and ".join(source.issuer.name for source in sources)
         if kid is None:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from podpass.clock import Clock, SystemClock
 from podpass.errors import ConfigError
-from podpass.guard.authenticator import Results, TokenAuthenticator
+from podpass.guard.authenticator import Result, Results, TokenAuthenticator
 from podpass.guard.decide import Judge
 from podpass.guard.ports import IssuerKeys, KeyProvider, Reviewer
 from podpass.policy import InvokerPolicy
+from podpass.verify.cache import ResultCache
 
 
 class Wiring:
@@ -30,7 +31,7 @@ class Wiring:
         *,
         keys: KeyProvider | None = None,
         reviewer: Reviewer | None = None,
-        results: Callable[[], Results] | None = None,
+        results: Callable[[], Results] | None = ResultCache[Result],
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or SystemClock()

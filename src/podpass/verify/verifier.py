@@ -159,7 +159,7 @@ class Verifier:
         Raises:
             TokenError: Refused, as by `verify`.
         """
-        self._check_header(envelope.header)
+        self.check_header(envelope.header)
         claims.check_issuer(envelope.claims, self._issuer)
         key = self._keys.find(envelope.header.kid)
         key.check_algorithm(envelope.header.algorithm)
@@ -173,7 +173,13 @@ class Verifier:
         claims.check_subject(payload)
         return _seal(payload, audience, key.kid)
 
-    def _check_header(self, header: Header) -> None:
+    def check_header(self, header: Header) -> None:
+        """Refuse a header by which no key could make the token acceptable.
+
+        Raises:
+            UnsupportedAlgorithmError: Its algorithm is not accepted, whatever the key.
+            WrongTokenTypeError: It is of another kind of token.
+        """
         if header.algorithm not in self._algorithms:
             raise UnsupportedAlgorithmError(
                 f"The token is signed by {quoted(header.algorithm)}.",
