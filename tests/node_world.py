@@ -89,6 +89,7 @@ class NodeWorld:
 
     async def _start_agent(self) -> None:
         agent = NodeAgent(self.cluster.node_kubeconfig(), IMAGES, {"FROM_NODE": "yes"}, self.directory / "node", **self._agent_options)
+        agent.hide(self.directory / "secrets", self.directory / "ca", but=self.directory / "ca" / "ca.crt")
         self._agents = contextlib.AsyncExitStack()
         await self._agents.enter_async_context(_working(agent.run()))
         await asyncio.wait_for(agent.ready.wait(), 10)

@@ -40,6 +40,15 @@ def test_pod_finds_its_volume_and_the_machine_keeps_no_trace(world: NodeWorld) -
     world.until(lambda: Path("/var/run/podpass-ways").exists(), lambda there: not there)
 
 
+def test_pod_finds_no_secrets_of_the_sandbox_by_path(world: NodeWorld, request: pytest.FixtureRequest) -> None:
+    if "lease" in request.node.name:
+        pytest.skip("a leased path hides nothing: the pod sees the machine as it is")
+    (world.directory / "secrets").mkdir(exist_ok=True)
+    (world.directory / "secrets" / "operator.json").write_text("{}")
+    world.make_pod("spies", f"cd {world.directory}; find secrets ca -type f; test -s ca/ca.crt && echo read")
+    assert world.output("spies").splitlines() == ["ca/ca.crt", "read"]
+
+
 def test_two_pods_that_want_one_path_are_both_served(world: NodeWorld) -> None:
     path = "/var/run/podpass-ways"
     for name in ("one", "two"):

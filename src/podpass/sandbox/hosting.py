@@ -112,15 +112,9 @@ class Sandbox:
             await stack.enter_async_context(_working("job controller", JobController(cluster.controller_kubeconfig()).run()))
         from podpass.sandbox.node import NodeAgent  # noqa: PLC0415 - as above
 
-        agent = NodeAgent(
-            cluster.node_kubeconfig(),
-            self._images,
-            self.pod_environment(),
-            directory / "node",
-            # By path a pod finds nobody's credentials; it runs as this user none the less, and /proc shows it this user's processes.
-            hidden=(directory, *(self.settings.state_dir / name for name in _PRIVATE if self.settings.state_dir)),
-            shown=(authority,),
-        )
+        agent = NodeAgent(cluster.node_kubeconfig(), self._images, self.pod_environment(), directory / "node")
+        # By path a pod finds nobody's credentials; it runs as this user none the less, and /proc shows it this user's processes.
+        agent.hide(directory, *(self.settings.state_dir / name for name in _PRIVATE if self.settings.state_dir), but=authority)
         await stack.enter_async_context(_working("node agent", agent.run(), agent.ready))
         # httpcore2 loses a connection that is cancelled during its TLS handshake (it tidies up on Exception only), and parts that have just
         # begun to watch are opening some.

@@ -46,8 +46,6 @@ class NodeAgent:
         clock: Tells when tokens are to be renewed.
         way: How volumes are laid; by default the first way that works here.
         pace: How often volumes are brought up to date, and the first pause before a restart.
-        hidden: Directories that pods find empty: where the sandbox keeps the operator's credentials and its own keys.
-        shown: Files in them that pods see none the less.
     """
 
     def __init__(
@@ -61,18 +59,20 @@ class NodeAgent:
         clock: Clock | None = None,
         way: mounts.Way | None = None,
         pace: Pace = Pace(),  # noqa: B008 - frozen
-        hidden: tuple[Path, ...] = (),
-        shown: tuple[Path, ...] = (),
     ) -> None:
         self._kubeconfig = kubeconfig
         self._clock = clock or SystemClock()
         address = urlsplit(str(kubeconfig["clusters"][0]["cluster"]["server"]))
         # Pods cannot reach a service's cluster address, so they are told the API server's own.
         services = {"KUBERNETES_SERVICE_HOST": address.hostname or "", "KUBERNETES_SERVICE_PORT": str(address.port or 443)}
-        self._node = NodeSettings(name, images, services | dict(environment), workdir, way, pace, hidden, shown)
+        self._node = NodeSettings(name, images, services | dict(environment), workdir, way, pace)
         self._pods: dict[str, Pod] = {}
         self._being_bound: set[str] = set()
         self.ready = asyncio.Event()
+
+    def hide(self, *directories: Path, but: Path) -> None:
+        """Have pods find these directories empty but for one file: where others' credentials and keys are kept."""
+        self._node = replace(self._node, hidden=directories, shown=(but,))
 
     async def run(self) -> None:
         """Be the node until cancelled; then every process has ended and every leased path is free again."""
