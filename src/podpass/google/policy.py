@@ -9,7 +9,7 @@ Source:
     binding has a condition; an empty policy has no `bindings` at all.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from podpass.errors import UnexpectedAnswerError
@@ -51,21 +51,6 @@ def remove_member(policy: Policy, role: str, member: str, condition: Condition |
 def has_member(policy: Policy, role: str, member: str, condition: Condition | None = None) -> bool:
     """Say whether the member is in the role's binding of exactly this condition."""
     return any(member in _members(binding) for binding in _bindings(policy) if _is_of(binding, role, condition))
-
-
-def bindings_of(policy: Policy, member: str) -> Iterator[tuple[str, Condition | None]]:
-    """Yield role and condition of every binding that names the member."""
-    for binding in _bindings(policy):
-        if member in _members(binding):
-            yield str(binding.get("role")), binding.get("condition")
-
-
-def members_of(policy: Policy, role: str) -> Iterator[tuple[str, Condition | None]]:
-    """Yield every member of a role, with the condition that it is under."""
-    for binding in _bindings(policy):
-        if binding.get("role") == role:
-            for member in _members(binding):
-                yield member, binding.get("condition")
 
 
 def _with_bindings(policy: Policy, bindings: list[dict[str, Any]]) -> Policy:

@@ -17,7 +17,6 @@ class Project:
 
     project_id: str
     number: str
-    is_active: bool = True
 
 
 def get_project(client: GoogleClient, id_or_number: str) -> Project:
@@ -38,7 +37,7 @@ def get_project(client: GoogleClient, id_or_number: str) -> Project:
     project_id, number = answer.get("projectId"), answer.get("projectNumber")
     if not isinstance(project_id, str) or not str(number).isdecimal():
         raise UnexpectedAnswerError(f"Google's answer about the project {id_or_number} has no projectId or no projectNumber.")
-    return Project(project_id, str(number), answer.get("lifecycleState", "ACTIVE") == "ACTIVE")
+    return Project(project_id, str(number))
 
 
 def missing_permissions(client: GoogleClient, project: str, permissions: Iterable[str]) -> frozenset[str]:

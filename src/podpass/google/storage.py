@@ -59,21 +59,6 @@ def create_bucket(client: GoogleClient, project: str, bucket: str, body: Json) -
     )
 
 
-def update_bucket(client: GoogleClient, bucket: str, body: Json) -> Json:
-    """Set these fields of a bucket, and no other."""
-    return client.call(
-        Request(
-            "PATCH",
-            _SERVICE,
-            f"/storage/v1/b/{segment(bucket)}",
-            f"change the bucket {bucket}",
-            body=body,
-            permission="storage.buckets.update",
-            is_repeatable=True,
-        )
-    )
-
-
 def delete_bucket(client: GoogleClient, bucket: str) -> bool:
     """Delete an empty bucket; False where there is none. A bucket with objects in it is refused with 409."""
     return client.find(_bucket_request("DELETE", bucket, "delete", "delete")) is not None

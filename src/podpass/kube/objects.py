@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Namespaces, service accounts and nodes, as far as podpass looks at them."""
+"""Namespaces and service accounts, as far as podpass looks at them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,19 +55,6 @@ def ensure_service_account(client: KubeClient, account: ServiceAccountRef, *, an
     body = _new("ServiceAccount", {"name": account.name, "namespace": account.namespace, "annotations": dict(annotations or {})})
     collection = f"/api/v1/namespaces/{account.namespace}/serviceaccounts"
     return _ensure(client, collection, _account_path(account), f"the service account {account}", body)
-
-
-def list_nodes(client: KubeClient) -> list[Json]:
-    """Return every node, as the API server has it."""
-    nodes: list[Json] = []
-    query = {"limit": "500"}
-    while True:
-        answer = client.call(Request("GET", "/api/v1/nodes", "list the nodes", query=query))
-        nodes.extend(item for item in answer.get("items") or [] if isinstance(item, dict))
-        token = (answer.get("metadata") or {}).get("continue")
-        if not token:
-            return nodes
-        query = {**query, "continue": str(token)}
 
 
 def _account_path(account: ServiceAccountRef) -> str:

@@ -95,8 +95,8 @@ def test_a_pool_that_is_not_there_has_no_providers() -> None:
 
 
 def test_a_project_is_known_by_id_and_by_number() -> None:
-    there = google({"projectId": "demo-project", "projectNumber": "123", "lifecycleState": "DELETE_REQUESTED"})
-    assert projects.get_project(there.client(), "123") == projects.Project("demo-project", "123", is_active=False)
+    there = google({"projectId": "demo-project", "projectNumber": "123"})
+    assert projects.get_project(there.client(), "123") == projects.Project("demo-project", "123")
     with pytest.raises(UnexpectedAnswerError, match="has no projectId or no projectNumber"):
         projects.get_project(google({"projectId": "x"}).client(), "x")
 

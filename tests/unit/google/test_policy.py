@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpass.errors import UnexpectedAnswerError
-from podpass.google.policy import Condition, Policy, add_member, bindings_of, has_member, members_of, remove_member
+from podpass.google.policy import Condition, Policy, add_member, has_member, remove_member
 
 ROLE, MEMBER = "roles/viewer", "serviceAccount:a@demo-project.iam.gserviceaccount.com"
 UNTIL = {"title": "until", "expression": "request.time < timestamp('2030-01-01T00:00:00Z')"}
@@ -81,11 +81,6 @@ def test_the_last_binding_takes_the_key_along() -> None:
 def test_a_role_that_stands_twice_loses_the_member_in_both() -> None:
     policy = {"bindings": [{"role": ROLE, "members": [MEMBER, "user:x@example.com"]}, {"role": ROLE, "members": [MEMBER]}]}
     assert remove_member(policy, ROLE, MEMBER)["bindings"] == [{"role": ROLE, "members": ["user:x@example.com"]}]
-
-
-def test_bindings_and_members_can_be_listed() -> None:
-    assert list(bindings_of(FOREIGN, "user:c@example.com")) == [(ROLE, UNTIL)]
-    assert list(members_of(FOREIGN, ROLE)) == [("user:b@example.com", None), ("user:c@example.com", UNTIL)]
 
 
 @pytest.mark.parametrize("bindings", ["x", {}, [1]])

@@ -112,12 +112,6 @@ def test_a_namespace_is_deleted_by_its_uid() -> None:
     assert there.bodies[0]["preconditions"] == {"uid": "u-1"}
 
 
-def test_nodes_come_page_by_page() -> None:
-    there = cluster({"metadata": {"continue": "c"}, "items": [{"a": 1}]}, {"metadata": {}, "items": [{"b": 2}]})
-    assert objects.list_nodes(there.client()) == [{"a": 1}, {"b": 2}]
-    assert there.lines[1] == "GET /api/v1/nodes?limit=500&continue=c"
-
-
 def test_a_token_is_asked_for_an_audience_and_a_time() -> None:
     there = cluster({"status": {"token": "eyJ.not.shown", "expirationTimestamp": "2026-11-01T12:10:00Z"}})
     token = tokens.request_token(there.client(), ACCOUNT, audiences=["//iam.googleapis.com/x"], expiration=timedelta(minutes=10))
@@ -168,17 +162,15 @@ def test_something_else_than_kubernetes_is_told() -> None:
         issuer.get_version(cluster({"version": "1"}).client())
 
 
-def test_the_operator_can_ask_who_it_is_and_what_it_may() -> None:
-    there = cluster({"status": {"allowed": True, "userInfo": {"username": "admin", "groups": ["system:masters"]}}})
+def test_the_operator_can_ask_what_it_may() -> None:
+    there = cluster({"status": {"allowed": True}})
     client = there.client()
     assert reviews.may(client, Access("create", "serviceaccounts", "token", namespace="default"))
     assert reviews.may(client, Access("get", path="/openid/v1/jwks"))
-    assert reviews.who_am_i(client) == reviews.Who("admin", ("system:masters",))
     assert there.bodies[0]["spec"] == {
         "resourceAttributes": {"verb": "create", "resource": "serviceaccounts", "subresource": "token", "namespace": "default"}
     }
     assert there.bodies[1]["spec"] == {"nonResourceAttributes": {"verb": "get", "path": "/openid/v1/jwks"}}
-    assert reviews.who_am_i(cluster(MISSING).client()) is None
     assert not reviews.may(cluster({"status": {"allowed": "true"}}).client(), Access("get", "nodes"))
 
 
