@@ -23,7 +23,7 @@ The tree::
           KeysUnavailableError, ReviewUnavailableError
 
 An error says what happened, why, and what to do next, one sentence or more each, built where it is raised. Shells decide the rest:
-`cli` the exit code, `serve.problem` the HTTP status. No message ever holds a token, a key or an `Authorization` header.
+`cli` the exit code, `guard` the HTTP status. No message ever holds a token, a key or an `Authorization` header.
 """
 
 from typing import TYPE_CHECKING, ClassVar

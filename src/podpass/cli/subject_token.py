@@ -45,7 +45,7 @@ def request(account: str | None, audience: str, expiration_s: int, kubeconfig: P
         return TokenRequestSource(client, ref, wanted.value, timedelta(seconds=expiration_s)).read()
 
 
-def published_keys(cluster: ClusterSettings) -> bytes:
+def cluster_keys(cluster: ClusterSettings) -> bytes:
     """Ask a cluster for its public keys."""
     with connect(load(cluster.kubeconfig, cluster.context)) as client:
         return get_jwks(client)

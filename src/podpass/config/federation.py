@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Literal
 
+from podpass.config.mistakes import parent
 from podpass.names import GoogleServiceAccount, Issuer, ServiceAccountRef
 
 KIND: Final = "Federation"
@@ -211,7 +212,7 @@ class Source:
     def where(self, path: str) -> str:
         """Return `FILE:LINE:COLUMN` of a value, or of the nearest value above it that is in the file."""
         while path and path not in self.positions:
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+            path = parent(path)
         line, column = self.positions.get(path, (1, 1))
         return f"{self.path}:{line}:{column}"
 

@@ -4,11 +4,11 @@
 import base64
 import secrets
 
-from podpass.sandbox.google.message import Fault, exists, not_found
+from podpass.sandbox.google.message import Answer, Fault, exists, not_found
 from podpass.sandbox.google.paging import page
 from podpass.sandbox.google.policy_methods import get_policy, set_policy, test_permissions
 from podpass.sandbox.google.resource import Resource, project_resource
-from podpass.sandbox.google.service import Call, Public, method
+from podpass.sandbox.google.service import Call, Handler, Public, method
 from podpass.sandbox.google.soft_deleted import refuse_violations
 from podpass.sandbox.store import Json, Record
 from podpass.wif.limits import check_service_account
@@ -157,40 +157,21 @@ def enable_account(call: Call) -> Json:
     return _switched(call, disabled=False)
 
 
-@method(
-    id=f"{_ID}.getIamPolicy",
-    verb="POST",
-    path=_ACCOUNT + ":getIamPolicy",
-    permission="iam.serviceAccounts.getIamPolicy",
-    on=account_resource,
+def _of_one_that_is_there(handler: Handler) -> Handler:
+    def answered(call: Call) -> Answer | Json:
+        _found(call)
+        return handler(call)
+
+    return answered
+
+
+POLICY_METHODS = tuple(
+    method(id=f"{_ID}.{name}", verb="POST", path=f"{_ACCOUNT}:{name}", permission=permission, on=account_resource)(
+        _of_one_that_is_there(handler)
+    )
+    for name, permission, handler in (
+        ("getIamPolicy", "iam.serviceAccounts.getIamPolicy", get_policy),
+        ("setIamPolicy", "iam.serviceAccounts.setIamPolicy", set_policy),
+        ("testIamPermissions", Public("it tells callers about themselves", authenticated=True), test_permissions),
+    )
 )
-def get_account_policy(call: Call) -> Json:
-    """Read who may act on an account."""
-    _found(call)
-    return get_policy(call)
-
-
-@method(
-    id=f"{_ID}.setIamPolicy",
-    verb="POST",
-    path=_ACCOUNT + ":setIamPolicy",
-    permission="iam.serviceAccounts.setIamPolicy",
-    on=account_resource,
-)
-def set_account_policy(call: Call) -> Json:
-    """Say who may act on an account."""
-    _found(call)
-    return set_policy(call)
-
-
-@method(
-    id=f"{_ID}.testIamPermissions",
-    verb="POST",
-    path=_ACCOUNT + ":testIamPermissions",
-    permission=Public("it tells callers about themselves", authenticated=True),
-    on=account_resource,
-)
-def test_account_permissions(call: Call) -> Json:
-    """Tell which of some permissions the caller has."""
-    _found(call)
-    return test_permissions(call)
