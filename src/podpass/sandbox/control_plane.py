@@ -24,7 +24,7 @@ from podpass.sandbox.ca import AuthorityCA, write_private
 from podpass.sandbox.cluster import IssuerChange
 from podpass.sandbox.cluster_client import ClusterClient, Object, StatusError
 from podpass.sandbox.kubernetes.token_issuer import make_key
-from podpass.sandbox.node.lease import lock, sweep
+from podpass.sandbox.node.lease import lock
 from podpass.sandbox.node.logs import ContainerLog
 from podpass.sandbox.node.processes import Order, Process, StartError
 from podpass.sandbox.owned_cluster import NODE_USER, SERVER_NAMES, USERS, OwnedCluster, declared, path_of
@@ -32,7 +32,6 @@ from podpass.sandbox.settings import SandboxSettings
 
 _API_SERVER, _CONTROLLER_MANAGER, _ETCD = "kube-apiserver", "kube-controller-manager", "etcd"
 _CONFLICT = 409
-_TEMPORARY = "podpass-control-plane-"
 # Seen on 2 cores: ready after 2.2 s. A loaded machine may need ten times that.
 _READY_S, _POLL_S = 90.0, 0.1
 _GRACE_S = 10.0
@@ -132,8 +131,8 @@ class ControlPlane(OwnedCluster):
         if self._settings.state_dir:
             self._home = self._settings.state_dir / "control-plane"
         else:
-            sweep(Path(tempfile.gettempdir()), _TEMPORARY)
-            self._home = Path(self._scratch.enter_context(tempfile.TemporaryDirectory(prefix=_TEMPORARY)))
+            # Beside the authority's key, which is kept from pods and taken away with the sandbox.
+            self._home = Path(self._scratch.enter_context(tempfile.TemporaryDirectory(prefix="control-plane-", dir=self._ca.path.parent)))
         self._home.mkdir(parents=True, exist_ok=True)
         self._home.chmod(0o700)
         self._scratch.callback(os.close, lock(self._home))
