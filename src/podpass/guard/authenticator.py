@@ -124,7 +124,7 @@ class TokenAuthenticator:
         return identity
 
     def _source(self, envelope: Envelope) -> _Source:
-        url = envelope.claims.get("iss")
+        url = envelope.issuer()
         if not isinstance(url, str):
             raise MalformedTokenError("The token's `iss` claim is missing or not a string.", "", "Use a token whose issuer sets `iss`.")
         sources = self._sources.get(url)

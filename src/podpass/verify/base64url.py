@@ -29,16 +29,25 @@ def decode(text: bytes) -> bytes:
     Source:
         RFC 7515, 2 and appendix C; RFC 4648, 3.5 and 5.
     """
-    left_over = len(text) % 4
     try:
-        data: bytes = _decoder.decode(b'"' + text.translate(_TO_PLAIN) + _CLOSING[left_over])
+        data: bytes = _decoder.decode(b'"' + text.translate(_TO_PLAIN) + _CLOSING[len(text) % 4])
     except msgspec.DecodeError:
         if not text.translate(None, _ALPHABET):
             raise ValueError(f"it is base64url of an impossible length, {len(text)} characters") from None
         raise ValueError("it holds characters outside unpadded base64url (A-Z, a-z, 0-9, '-' and '_')") from None
-    if left_over and text[-1] not in _LAST_CHARACTERS[left_over]:
+    if not ends_well(text):
         raise ValueError("its base64url ends in a character that the canonical form cannot end in")
     return data
+
+
+def ends_well(text: bytes) -> bool:
+    """Tell whether canonical base64url can end like this: the length is possible, and no bits are set after the last byte.
+
+    Source:
+        RFC 4648, 3.5.
+    """
+    left_over = len(text) % 4
+    return not left_over or text[-1] in _LAST_CHARACTERS[left_over]
 
 
 def encode(data: bytes) -> str:

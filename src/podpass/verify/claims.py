@@ -137,7 +137,12 @@ def check_issuer(claims: UnverifiedClaims, issuer: str) -> str:
         WrongIssuerError: `iss` differs.
         MalformedTokenError: `iss` is missing or not a string.
     """
-    found = _text(claims, "iss")
+    return judge_issuer(claims.get("iss"), issuer)
+
+
+def judge_issuer(value: object, issuer: str) -> str:
+    """Do `check_issuer` for the value of an `iss` claim; None stands for none."""
+    found = _text(value, "iss")
     if found != issuer:
         raise WrongIssuerError(
             f"The token comes from issuer {quoted(found)}, not from {quoted(issuer)}.",
@@ -184,7 +189,7 @@ def check_subject(claims: UnverifiedClaims) -> str:
     Raises:
         MalformedTokenError: `sub` is missing, empty or not a string.
     """
-    return _text(claims, "sub")
+    return _text(claims.get("sub"), "sub")
 
 
 def read_date(claims: UnverifiedClaims, name: str) -> float | None:
@@ -244,8 +249,7 @@ def quoted(text: str) -> str:
     return repr(text) if len(text) <= _QUOTE_LIMIT_CHARS else f"{text[:_QUOTE_LIMIT_CHARS]!r}… ({len(text)} characters)"
 
 
-def _text(claims: UnverifiedClaims, name: str) -> str:
-    value = claims.get(name)
+def _text(value: object, name: str) -> str:
     if isinstance(value, str) and value:
         return value
     raise MalformedTokenError(

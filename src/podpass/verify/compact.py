@@ -4,7 +4,7 @@
 Nothing here is trusted yet. What a header says is used for two things only: to look up a key by `kid` among those already known, and to be
 compared with the one algorithm which that key has.
 
-`parse` reads all of a token. A verifier takes an `Envelope` instead and reads as much of it as it has reason to, so that junk costs little.
+`parse` reads all of a token. A verifier takes an `Envelope` instead and reads no more of it than it has reason to: junk costs little.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,20 @@ KID_LIMIT_CHARS = 256
 # All tokens of one key have the same header, of some 80 bytes. Longer ones, and more of them, are read each time.
 _KNOWN_HEADERS = 128
 _KNOWN_HEADER_LIMIT_BYTES = 512
-_PARTS = 3
 
 # `crit` names extensions that a reader must understand (RFC 7515, 4.1.11): we understand none, `b64` (RFC 7797) included. The others carry
 # a key, or an address of one, chosen by whoever wrote the token. `x5t` is only a digest: it is not read, and so not refused.
 _REFUSED_MEMBERS = frozenset({"crit", "b64", "jwk", "jku", "x5u", "x5c"})
 _HOW_TO_SEND = "Send the token as it stands in its file, without white space, quotes or the word Bearer."
+
+
+class _Issuer(msgspec.Struct):
+    """What is read of a payload before its signature holds: msgspec skips the rest, which costs little however it is made."""
+
+    iss: Any = None
+
+
+_issuer_decoder = msgspec.json.Decoder(_Issuer)
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -81,51 +89,51 @@ class Envelope:
         signing_input: The bytes that the signature covers: both parts and the dot between them, as sent.
 
     Raises:
-        MalformedTokenError: Over 16 KiB, not ASCII, not three parts; or a header that is not one (see `parse`).
+        MalformedTokenError: Over 16 KiB, not ASCII, not three parts; a signature that is cut off; a header that is not one (see `parse`).
     """
 
-    __slots__ = ("_claims", "_payload_text", "_signature_text", "header", "signing_input")
+    __slots__ = ("_payload", "_payload_text", "_signature_text", "header", "signing_input")
 
     def __init__(self, token: str | bytes) -> None:
         octets = _octets(token)
-        # One part too many is seen as well, and a text of dots alone does not become thousands of parts.
-        parts = octets.split(b".", _PARTS)
-        if len(parts) != _PARTS:
+        self.signing_input, _, self._signature_text = octets.rpartition(b".")
+        header_text, second_dot, self._payload_text = self.signing_input.partition(b".")
+        if not second_dot or b"." in self._payload_text:
             count = octets.count(b".") + 1 if octets else 0
             raise _malformed(f"It has {count} part{'' if count == 1 else 's'}; a signed token has three.")
-        header_text, self._payload_text, self._signature_text = parts
+        if not base64url.ends_well(self._signature_text):
+            self.signature()  # says what is wrong; most tokens that were cut off end here
         # Only what was read without objection is remembered; a refusal is found anew each time.
         self.header = (_known_header if len(header_text) <= _KNOWN_HEADER_LIMIT_BYTES else _read_header)(header_text)
-        self.signing_input = octets[: len(header_text) + 1 + len(self._payload_text)]
-        self._claims: UnverifiedClaims | None = None
+        self._payload: bytes | None = None
 
-    @property
-    def claims(self) -> UnverifiedClaims:
-        """The payload, decoded once. Whether it has one meaning only is for `prove_claims` to say, before anybody relies on it.
+    def issuer(self) -> Any:  # noqa: ANN401 - whatever the token says
+        """Return `iss` as the payload has it, for finding the keys; nothing else of the payload is read.
 
         Raises:
-            MalformedTokenError: Not canonical base64url of one JSON object in UTF-8.
+            MalformedTokenError: Not canonical base64url of a JSON object.
         """
-        if self._claims is None:
-            octets = _decoded(self._payload_text, "payload")
-            try:
-                self._claims = UnverifiedClaims(strict_json.decode_object(octets), octets)
-            except ValueError as error:
-                raise _malformed(f"Its payload cannot be read: {error}.") from None
-        return self._claims
-
-    def prove_claims(self) -> UnverifiedClaims:
-        """Return the payload, or refuse one that another reader could understand differently.
-
-        Raises:
-            MalformedTokenError: As for `claims`; or a member twice in one object, or nested deeper than 32 levels.
-        """
-        claims = self.claims
         try:
-            strict_json.prove(claims.raw, claims.members)
+            self._payload = base64url.decode(self._payload_text)
+            return _issuer_decoder.decode(self._payload).iss
+        except msgspec.ValidationError:
+            raise _malformed("Its payload cannot be read: it is not a JSON object.") from None
+        except (msgspec.DecodeError, RecursionError):
+            raise _malformed("Its payload cannot be read: it is not JSON.") from None
         except ValueError as error:
             raise _malformed(f"Its payload cannot be read: {error}.") from None
-        return claims
+
+    def claims(self) -> UnverifiedClaims:
+        """Read the payload.
+
+        Raises:
+            MalformedTokenError: Not canonical base64url of one JSON object in UTF-8 without duplicate members, nested 32 levels at most.
+        """
+        try:
+            octets = base64url.decode(self._payload_text) if self._payload is None else self._payload
+            return UnverifiedClaims(strict_json.parse_object(octets), octets)
+        except ValueError as error:
+            raise _malformed(f"Its payload cannot be read: {error}.") from None
 
     def signature(self) -> bytes:
         """Decode the signature; it may be empty.
@@ -133,7 +141,10 @@ class Envelope:
         Raises:
             MalformedTokenError: Not canonical base64url.
         """
-        return _decoded(self._signature_text, "signature")
+        try:
+            return base64url.decode(self._signature_text)
+        except ValueError as error:
+            raise _malformed(f"Its signature cannot be read: {error}.") from None
 
 
 def parse(token: str | bytes) -> CompactToken:
@@ -149,7 +160,7 @@ def parse(token: str | bytes) -> CompactToken:
     """
     envelope = Envelope(token)
     header = envelope.header
-    claims = envelope.prove_claims()
+    claims = envelope.claims()
     return CompactToken(dict(header.members), header.algorithm, header.kid, claims, envelope.signing_input, envelope.signature())
 
 
@@ -164,16 +175,13 @@ def _octets(token: str | bytes) -> bytes:
         raise _malformed("It holds characters outside ASCII.") from None
 
 
-def _decoded(text: bytes, part: str) -> bytes:
-    try:
-        return base64url.decode(text)
-    except ValueError as error:
-        raise _malformed(f"Its {part} cannot be read: {error}.") from None
-
-
 def _read_header(text: bytes) -> Header:
     try:
-        header = strict_json.parse_object(base64url.decode(text))
+        octets = base64url.decode(text)
+        # Nobody's header has so many; this way a nest of them is not even decoded.
+        if octets.count(b"{") + octets.count(b"[") > strict_json.NESTING_LIMIT:
+            raise _malformed(f"Its header has more than {strict_json.NESTING_LIMIT} objects and lists.")
+        header = strict_json.parse_object(octets)
     except ValueError as error:
         raise _malformed(f"Its header cannot be read: {error}.") from None
     _check_header(header)

@@ -95,22 +95,25 @@ class KeySet:
         Raises:
             UnknownKeyError: No such key, or no name and several keys.
         """
-        if kid is None and len(self.keys) == 1:
-            return next(iter(self.keys.values()))
-        key = None if kid is None else self.keys.get(kid)
+        if kid is None:
+            return self._only_key()
+        key = self.keys.get(kid)
         if key is not None:
             return key
-        count = f"{len(self.keys)} key{'' if len(self.keys) == 1 else 's'}"
-        if kid is None:
-            raise UnknownKeyError(
-                "The token does not name its key.",
-                f"It has no `kid`, and its issuer has {count}; trying them all would let a token choose.",
-                "Have the issuer write `kid` into the header, as Kubernetes does.",
-            )
+        count = "1 key" if len(self.keys) == 1 else f"{len(self.keys)} keys"
         raise UnknownKeyError(
             f"No key with kid {quoted(kid)} is known of the issuer ({count}).",
             "The cluster has another signing key than the published one, or the token comes from another cluster.",
             "Publish the cluster's present keys; `podpass doctor` compares the two.",
+        )
+
+    def _only_key(self) -> VerificationKey:
+        if len(self.keys) == 1:
+            return next(iter(self.keys.values()))
+        raise UnknownKeyError(
+            "The token does not name its key.",
+            f"It has no `kid`, and its issuer has {len(self.keys)} keys; trying them all would let a token choose.",
+            "Have the issuer write `kid` into the header, as Kubernetes does.",
         )
 
     def canonical_json(self) -> str:

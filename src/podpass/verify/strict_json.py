@@ -18,22 +18,18 @@ _encoder = msgspec.json.Encoder()
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Read one JSON object: `decode_object`, then `prove`.
+    """Read one JSON object.
+
+    Steps, cheapest first:
+
+    1. Decode; what is not JSON ends here.
+    2. Bound the nesting: no more brackets than the limit means no deeper nesting either; otherwise measure it.
+    3. Encode what was decoded. Equal bytes are the proof that no member was dropped. A text with white space, escapes or other spellings
+       differs, and is read again by a parser that sees every pair.
 
     Raises:
         ValueError: Not UTF-8, not JSON, not an object, a member twice in one object, or nested too deep. The message says which, as the
             second half of a sentence, and quotes nothing.
-    """
-    value = decode_object(raw)
-    prove(raw, value)
-    return value
-
-
-def decode_object(raw: bytes) -> dict[str, Any]:
-    """Read one JSON object whose one meaning is still to be proven: `prove` refuses it if another reader could see something else.
-
-    Raises:
-        ValueError: Not UTF-8, not JSON, not an object.
     """
     try:
         value = _decoder.decode(raw)
@@ -41,27 +37,14 @@ def decode_object(raw: bytes) -> dict[str, Any]:
         raise ValueError("it is not UTF-8") from None
     except (msgspec.DecodeError, RecursionError):
         raise ValueError("it is not JSON") from None
-    if type(value) is not dict:
-        raise ValueError("it is not a JSON object")
-    return value
-
-
-def prove(raw: bytes, value: dict[str, Any]) -> None:
-    """Refuse a text that `decode_object` has read, if its nesting is too deep or another reader could see other members.
-
-    Steps, cheapest first:
-
-    1. Bound the nesting: no more brackets than the limit means no deeper nesting either; otherwise measure it.
-    2. Encode what was decoded. Equal bytes are the proof that no member was dropped. A text with white space, escapes or other spellings
-       differs, and is read again by a parser that sees every pair.
-
-    Raises:
-        ValueError: A member twice in one object, or nested too deep.
-    """
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - every refusal of a text is a ValueError here
     if raw.count(b"{") + raw.count(b"[") > NESTING_LIMIT and _is_nested_deeper(value, NESTING_LIMIT):
         raise ValueError(f"it is nested deeper than {NESTING_LIMIT} levels")
     if _encoder.encode(value) != raw:
-        _refuse_duplicates(raw)
+        # May raise: numbers stay text there, since their values are msgspec's business, and Python's own limit on digits must not matter.
+        _pairs_decoder.decode(raw.decode("utf-8"))
+    return value
 
 
 def _is_nested_deeper(value: object, limit: int) -> bool:
@@ -74,11 +57,9 @@ def _is_nested_deeper(value: object, limit: int) -> bool:
     return True
 
 
-def _refuse_duplicates(raw: bytes) -> None:
-    # Numbers stay text: their values are msgspec's business, and Python's own limit on digits must not matter here.
-    json.loads(raw.decode("utf-8"), object_pairs_hook=_refuse_pairs, parse_int=str, parse_float=str)
-
-
 def _refuse_pairs(pairs: list[tuple[str, object]]) -> None:
     if len({name for name, _ in pairs}) != len(pairs):
         raise ValueError("one of its JSON objects has a member twice")
+
+
+_pairs_decoder = json.JSONDecoder(object_pairs_hook=_refuse_pairs, parse_int=str, parse_float=str)

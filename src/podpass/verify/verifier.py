@@ -160,11 +160,12 @@ class Verifier:
             TokenError: Refused, as by `verify`.
         """
         self.check_header(envelope.header)
-        claims.check_issuer(envelope.claims, self._issuer)
+        claims.judge_issuer(envelope.issuer(), self._issuer)
         key = self._keys.find(envelope.header.kid)
         key.check_algorithm(envelope.header.algorithm)
         key.check_signature(envelope.signature(), envelope.signing_input)
-        payload = envelope.prove_claims()
+        payload = envelope.claims()
+        claims.check_issuer(payload, self._issuer)  # again, in what will be relied on
         now_s = claims.seconds_of(now)
         claims.judge_end(payload, now_s, self._skew_s)
         claims.judge_begin(payload, "nbf", now_s, self._skew_s)
