@@ -197,6 +197,24 @@ def test_typed_creations_arrive_whole(kubectl: Kubectl) -> None:
     assert '(NotFound): namespaces "typed" not found' in kubectl.fails("get", "namespace", "typed")
 
 
+def test_account_that_is_bound_to_the_auth_delegator_may_review_tokens(kubectl: Kubectl) -> None:
+    kubectl("create", "serviceaccount", "guard")
+    role, reviewer = "--clusterrole=system:auth-delegator", "--serviceaccount=default:guard"
+    own = ("--token", kubectl("create", "token", "guard").strip(), "auth", "can-i", "create", "tokenreviews.authentication.k8s.io")
+    assert kubectl.run(*own).stdout.endswith("no\n")
+    kubectl("create", "clusterrolebinding", "guards", role, reviewer)
+    kubectl("create", "clusterrolebinding", "groups", role, "--group=system:nobodies")
+    assert "ClusterRole/system:auth-delegator" in kubectl("get", "clusterrolebinding", "guards")
+    subjects = kubectl.get("clusterrolebinding", "guards")["subjects"] + kubectl.get("clusterrolebinding", "groups")["subjects"]
+    assert subjects == [
+        {"kind": "ServiceAccount", "name": "guard", "namespace": "default"},
+        {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nobodies"},
+    ]
+    assert kubectl.run(*own).stdout.endswith("yes\n")
+    kubectl("delete", "clusterrolebinding", "guards", "groups")
+    assert kubectl.run(*own).stdout.endswith("no\n")
+
+
 def test_each_namespace_gets_its_account_and_certificate(kubectl: Kubectl, node_world: NodeWorld) -> None:
     kubectl("create", "namespace", "furnished")
     node_world.until(lambda: kubectl.run("get", "sa/default", "cm/kube-root-ca.crt", "-n", "furnished").returncode, lambda code: code == 0)
