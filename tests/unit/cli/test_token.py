@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podpass.verify import public_jwk
+from token_forge import kubernetes_claims, rsa_signer
+
+AUDIENCE = "//iam.googleapis.com/projects/415104041262/locations/global/workloadIdentityPools/demo/providers/cluster"
+FEDERATION = """\
+apiVersion: podpass.dev/v1alpha1
+kind: Federation
+metadata: {name: demo}
+spec:
+  google: {project: demo-project, pool: {id: demo}, provider: {id: cluster}}
+  workloads: [{serviceAccount: shop/checkout}]
+"""
+
+Type = Callable[..., Any]
+
+
+def token(**changed: object) -> str:
+    now = int(datetime.now(UTC).timestamp())
+    claims = {"aud": [AUDIENCE], "iat": now, "nbf": now, "exp": now + 600, **changed}
+    return rsa_signer().token(kubernetes_claims(**claims))
+
+
+@pytest.fixture
+def explaining(tmp_path: Path) -> list[str]:
+    """The arguments that need nobody: the file and the issuer's keys."""
+    signer = rsa_signer()
+    (tmp_path / "podpass.yaml").write_text(FEDERATION)
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [public_jwk(signer.key.public_key(), signer.kid)]}))
+    return ["token", "explain", "-f", str(tmp_path / "podpass.yaml"), "--jwks", str(tmp_path / "jwks.json")]
+
+
+def test_a_token_is_taken_apart_without_its_signature(typed: Type) -> None:
+    whole = token()
+    ended = typed("token", "inspect", "-", stdin=f"  {whole}\n")
+    assert (ended.code, ended.err) == (0, "")
+    assert "Nothing here is verified." in ended.out
+    assert "system:serviceaccount:shop:checkout" in ended.out
+    assert whole.rpartition(".")[2] not in ended.out
+
+
+def test_moments_of_a_token_are_told_as_dates_where_there_are_such(typed: Type) -> None:
+    ended = typed("token", "inspect", stdin=token(exp=1_772_366_400, nbf=10**18))
+    assert "1772366400  (2026-03-01 12:00:00 UTC)" in ended.out
+    assert f"{10**18}  (no moment that a clock can show)" in ended.out
+
+
+def test_a_token_cannot_command_the_terminal(typed: Type) -> None:
+    ended = typed("token", "inspect", stdin=token(sub="\x1b[2Jadmin"))
+    assert "\x1b" not in ended.out
+    assert "\N{REPLACEMENT CHARACTER}[2Jadmin" in ended.out
+
+
+def test_the_parts_of_a_token_can_be_had_as_json(typed: Type) -> None:
+    told = json.loads(typed("token", "inspect", "--json", stdin=token()).out)
+    assert told["version"] == 1
+    assert told["verified"] is False
+    assert told["header"] == {"alg": "RS256", "kid": "rsa-1"}
+    assert told["claims"]["sub"] == "system:serviceaccount:shop:checkout"
+
+
+def test_a_token_is_read_from_a_file(typed: Type, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(token())
+    assert "system:serviceaccount:shop:checkout" in typed("token", "inspect", "--token-file", str(tmp_path / "token")).out
+
+
+def test_a_token_as_an_argument_is_refused_and_not_repeated(typed: Type) -> None:
+    whole = token()
+    ended = typed("token", "inspect", whole)
+    assert ended.code == 2
+    assert ended.err == (
+        "Error: The token was given as an argument. [config.token-argument]\n"
+        "Arguments are seen by everybody on the machine, and stay in the shell's history.\n"
+        "Next: Pipe it in: podpass token inspect - < FILE, or name its file: --token-file FILE.\n"
+    )
+    assert whole not in ended.out + ended.err
+
+
+def test_what_is_no_token_is_refused(typed: Type) -> None:
+    ended = typed("token", "inspect", stdin="not a token")
+    assert ended.code == 1
+    assert "[token.malformed]" in ended.err
+
+
+def test_a_good_token_is_explained_check_by_check(typed: Type, explaining: list[str]) -> None:
+    ended = typed(*explaining, stdin=token())
+    assert (ended.code, ended.err) == (0, "")
+    assert "Assumed: The file keeps the cluster's issuer, so the token's own is taken for it." in ended.out
+    assert "  ✓ signature" in ended.out
+    assert "✗" not in ended.out
+    assert ended.out.endswith(
+        f"Google accepts it as principal:{AUDIENCE.partition('/providers')[0]}/subject/system:serviceaccount:shop:checkout\n"
+    )
+
+
+def test_the_first_check_that_fails_is_named_with_google_s_answer(typed: Type, explaining: list[str]) -> None:
+    ended = typed(*explaining, stdin=token(sub="system:serviceaccount:shop:stranger"))
+    assert ended.code == 1
+    assert "  ✗ condition" in ended.out
+    assert "  - expiry          not reached" in ended.out
+    assert "unauthorized_client: The given credential is rejected by the attribute condition." in ended.out
+
+
+def test_an_explanation_can_be_had_as_json(typed: Type, explaining: list[str]) -> None:
+    ended = typed(*explaining, "--json", stdin=token(aud=["somebody-else"]))
+    told = json.loads(ended.out)
+    assert ended.code == 1
+    assert told["refusal"]["error"] == "invalid_grant"
+    assert [check["name"] for check in told["checks"] if not check["passed"]] == ["audience"]
+    assert told["not_reached"][0] == "lifetime"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "file"], "No token file is named. [config.usage]\n--source file reads one.\nNext: Add --token-file PATH."),
+        (
+            [],
+            (
+                "No service account is named. [config.usage]\n--source request asks the API server for the token of one.\n"
+                "Next: Add --service-account NAMESPACE/NAME."
+            ),
+        ),
+    ],
+)
+def test_a_source_that_lacks_its_argument_names_it(typed: Type, arguments: list[str], message: str) -> None:
+    ended = typed("token", "get", "--audience", "orders-api", *arguments)
+    assert (ended.code, ended.err) == (2, f"Error: {message}\n")
+
+
+def test_a_projected_token_is_printed_bare_so_that_it_can_be_piped_on(typed: Type, tmp_path: Path) -> None:
+    whole = token()
+    (tmp_path / "token").write_text(f"{whole}\n")
+    ended = typed("token", "get", "--audience", AUDIENCE, "--source", "file", "--token-file", str(tmp_path / "token"))
+    assert (ended.code, ended.out, ended.err) == (0, f"{whole}\n", "")
