@@ -6,7 +6,7 @@ import pytest
 from podpass.sandbox.google.message import Answer, Request
 from podpass.verify import public_jwk
 from token_forge import rsa_signer
-from unit.sandbox.google.world import AUDIENCE, World, subject_token
+from unit.sandbox.google.world import World, subject_token
 
 BUCKET = "https://storage.googleapis.com/demo-oidc"
 KEY = rsa_signer()
@@ -51,7 +51,9 @@ def test_an_issuer_in_a_bucket_is_read_as_anybody_would(world: World) -> None:
         {"jwks_uri": f"{BUCKET}/other.json"},
         {"jwks_uri": f"{BUCKET}/.well-known/openid-configuration"},
         {"jwks_uri": None},
+        {"padding": "x" * (1 << 20)},
     ],
+    ids=["another issuer", "outside", "http", "no keys there", "no key set there", "no address", "too large"],
 )
 def test_a_broken_issuer_cannot_be_connected_to(world: World, discovery: dict[str, object]) -> None:
     issuer_in_a_bucket(world, **discovery)
@@ -70,4 +72,5 @@ def test_documents_are_kept_for_their_max_age(world: World) -> None:
 
 def test_a_host_of_the_universe_without_documents_is_no_issuer(world: World) -> None:
     assert world.google.handle(Request("GET", "iam.googleapis.com", "/.well-known/openid-configuration")).status == 501
-    assert AUDIENCE
+    world.federate(oidc={"issuerUri": "https://iam.googleapis.com"})
+    assert error(world.exchange(subject_token(iss="https://iam.googleapis.com"))) == "Error connecting to the given credential's issuer."

@@ -43,6 +43,11 @@ def test_an_unknown_account_is_404_to_those_who_may_know(world: World) -> None:
     assert world.ask("GET", f"{ANYWHERE}/nobody@elsewhere.iam.gserviceaccount.com").status == 403
 
 
+@pytest.mark.parametrize("method", ["getIamPolicy", "setIamPolicy", "testIamPermissions"])
+def test_an_unknown_account_has_no_policy(world: World, method: str) -> None:
+    assert refusal(world.ask("POST", f"{ACCOUNT}:{method}", {"policy": {}})) == (404, "NOT_FOUND", "Unknown service account")
+
+
 def test_a_deleted_account_stays_in_policies_under_another_name_and_can_be_had_back(world: World) -> None:
     world.account()
     unique_id = world.own("GET", ACCOUNT)["uniqueId"]
