@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from podpass.config import tree
+from podpass.config.cross_checks import check_spec, google_account
 from podpass.config.document import new_report, read_document
 from podpass.config.federation import KIND, ClusterSettings, Federation, GoogleSettings, Source, TalosSettings, Workload
 from podpass.config.fields import DOCUMENT, ClusterDraft, DocumentDraft, WorkloadDraft
 from podpass.config.mistakes import FederationFileError, Report
-from podpass.config.rules import check_spec, google_account
 from podpass.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from podpass.config import tree
 from podpass.config.document import new_report, read_document
 from podpass.config.mistakes import FileMistakesError, Report
-from podpass.policy.crossings import check_spec
+from podpass.policy.cross_checks import check_spec
 from podpass.policy.fields import DOCUMENT, KIND, DocumentDraft, IssuerDraft, RuleDraft, SpecDraft
 from podpass.policy.invoker_policy import GOOGLE, InvokerPolicy, Mode, TrustedIssuer
 from podpass.policy.members import GroupMember, Member

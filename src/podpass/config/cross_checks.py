@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules over several fields. Each keeps silent where one of its fields is broken already."""
+"""Mistakes that only show between fields. Each check keeps silent where one of its fields is broken already."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
