@@ -46,7 +46,7 @@ def workload(directory: Path, token: str) -> dict[str, str]:
     (directory / "token").write_text(token)
     (directory / "workload.json").write_text(json.dumps(config))
     path = str(directory / "workload.json")
-    # A configuration directory of its own: gcloud would find the operator's cached token in the other one (google-wire 1.1).
+    # A configuration directory of its own: gcloud would find the operator's cached token in the other one (google-behaviour: clients).
     return {
         "GOOGLE_APPLICATION_CREDENTIALS": path,
         "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": path,

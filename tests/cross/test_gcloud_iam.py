@@ -47,7 +47,7 @@ def test_a_provider_that_google_would_refuse_is_refused_in_its_words(outside: Ou
     assert "INVALID_ARGUMENT: Invalid OIDC issuer URI. The scheme must be https." in plain
     assert "INVALID_ARGUMENT" in outside.fails(*create, "gcp-oidc", *HERE, MAPPING, "--issuer-uri=https://issuer.example")
     outside.does(*create, "oidc-one", *HERE, MAPPING, "--issuer-uri=https://issuer.example", "--disabled")
-    # gcloud's update carries `disabled: false`, unasked; only the mask counts (google-wire 2.1).
+    # gcloud's update carries `disabled: false`, unasked; only the mask counts (google-behaviour: pools).
     outside.does(*POOLS, "providers", "update-oidc", "oidc-one", *HERE, "--display-name=One")
     described = json.loads(outside.does(*POOLS, "providers", "describe", "oidc-one", *HERE, "--format=json"))
     assert (described["displayName"], described["disabled"]) == ("One", True)
@@ -84,7 +84,7 @@ def test_a_policy_s_etag_is_bytes_whatever_alphabet_gcloud_writes_them_in(outsid
         etag = json.loads(outside.does(*curl, url, stdin=f"Authorization: Bearer {token}".encode()))["etag"]
         if set(etag) & set("+/"):
             break
-    # gcloud reads it, and writes it back in the URL-safe alphabet (google-wire 2.4).
+    # gcloud reads it, and writes it back in the URL-safe alphabet (google-behaviour: policies).
     bind = ("gcloud", "projects", "add-iam-policy-binding", PROJECT, "--format=value(etag)", "--condition=None", "--log-http")
     ended = outside.run(*bind, "--role=roles/browser", "--member=user:second@example.com")
     assert ended.returncode == 0, ended.stderr.decode()
@@ -116,7 +116,7 @@ def test_gcloud_acts_as_a_workload_itself(outside: Outside) -> None:
     bind = ("gcloud", "projects", "add-iam-policy-binding", PROJECT, "--role=roles/storage.admin", "--condition=None")
     outside.does(*bind, f"--member={workload}")
     outside.does(*POOLS, "create-cred-config", PROVIDER, "--credential-source-file=token", "--output-file=direct.json")
-    # Another configuration directory: in the one of before, gcloud would find the operator's access token (google-wire 1.1).
+    # Another configuration directory: in the one of before, gcloud would find the operator's access token (google-behaviour: clients).
     path = str(outside.directory / "direct.json")
     itself = {"CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": path, "CLOUDSDK_CONFIG": str(outside.directory / "of-the-workload")}
     outside.does("gcloud", "storage", "buckets", "create", "gs://by-a-workload", environment=itself)

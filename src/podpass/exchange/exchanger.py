@@ -233,7 +233,7 @@ def _kebab(code: str) -> str:
     return "".join(character if character.isalnum() else "-" for character in code.lower())[:40]
 
 
-# The texts are Google's: google-wire 7.1. [M]
+# The texts are Google's: google-behaviour: STS. [M]
 _CURES = {
     "does not match the expected audience": "Ask for a token with the audience {audience}; the provider's allowed audiences must admit it.",
     "does not match the expected one in config": "The cluster's issuer is not the provider's: run `podpass plan` to compare them.",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Google's error bodies, understood: which kind of refusal it is, what it names, and what cures it.
 
-The shapes and texts are those of google-wire 7.4: `{"error": {"code", "status", "message", "details"}}` of the newer APIs and
+The shapes and texts are those of google-behaviour: errors: `{"error": {"code", "status", "message", "details"}}` of the newer APIs and
 `{"error": {"code", "message", "errors": [{"reason"}]}}` of Cloud Storage.
 """
 

@@ -5,7 +5,7 @@ What stays: foreign bindings, their order, their conditions, members that this m
 safe. A policy that does not change is returned as the same object, so that callers can see that there is nothing to write.
 
 Source:
-    IAM `Policy` and `Binding` (google-wire 2.4): a role stands once for each distinct condition; version 3 is demanded as soon as any
+    IAM `Policy` and `Binding`: a role stands once for each distinct condition; version 3 is demanded as soon as any
     binding has a condition; an empty policy has no `bindings` at all.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The environment of a process inside the sandbox: for somebody who is logged in to it, or for a pod.
 
-Unmodified clients take everything from here (google-wire 1.1, 1.2, 1.6): the way through the proxy, the authority to trust, and credentials
+Unmodified clients take everything from here (google-behaviour: clients): the way through the proxy, the authority to trust, and credentials
 in the form that each of them reads.
 """
 
@@ -18,7 +18,7 @@ from podpass.sandbox.settings import SandboxSettings
 # One's own OAuth client. It is no secret, in life neither: that of a desktop program is known to all who have the program.
 _CLIENT = {"client_id": "podpass-sandbox.apps.googleusercontent.com", "client_secret": "not-a-secret"}
 
-# gcloud without questions, reports, and searches for a metadata server (google-wire 1.1).
+# gcloud without questions, reports, and searches for a metadata server (google-behaviour: clients).
 _QUIET = {
     "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
     "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
@@ -104,7 +104,7 @@ def logged_in(
 
 
 def _boto(authority: Path, refresh_token: str, project: str) -> str:
-    """Return the configuration of native gsutil, which reads none of gcloud's override variables (google-wire 1.2)."""
+    """Return the configuration of native gsutil, which reads none of gcloud's override variables (google-behaviour: clients)."""
     return f"""[Credentials]
 gs_oauth2_refresh_token = {refresh_token}
 [OAuth2]

@@ -28,7 +28,7 @@ class SandboxSettings:
         project_number: Its number, which appears in the names of pools.
         other_projects: Further projects, id to number, that the operator owns too.
         operator: The email of the logged-in operator, owner of every project.
-        propagation: How long a changed IAM policy takes to come into effect; life's own is a minute or more (google-wire 7.4).
+        propagation: How long a changed IAM policy takes to come into effect; life's own is a minute or more (google-behaviour: policies).
         account_visibility: How long a new service account is unknown to policies.
         disabled_apis: APIs that are off at first, in every project.
         soft_delete: How long deleted pools, providers and service accounts can be had back.

@@ -3,5 +3,5 @@
 
 Authentication, IAM, disabled APIs, the request log and the answer to an unknown method live in `dispatcher`; a service holds only what
 makes it that service. A guessed behaviour carries its basis: [O] observed, [R] reference, [M] measured by others, [K] common knowledge,
-[?] not confirmed. `google-wire 2.4` is a section of docs/reference/google-wire.md.
+[?] not confirmed. `google-behaviour: policies` is a section of docs/reference/google-behaviour.md.
 """

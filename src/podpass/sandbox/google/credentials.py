@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IAM Credentials: tokens of service accounts for whoever may act as them (google-wire 3.2, 7.4)."""
+"""IAM Credentials: tokens of service accounts for whoever may act as them (google-behaviour: credentials, errors)."""
 
 import re
 from datetime import timedelta
@@ -62,7 +62,7 @@ def generate_access_token(call: Call) -> Json:
     lifetime_s = _lifetime_s(body)
     token = call.universe.identities.account_token(account, [str(each) for each in scopes], lifetime_s)
     expires = call.universe.clock.now() + timedelta(seconds=lifetime_s)
-    # Neither fraction nor offset: google-auth reads no other form (google-wire 3.2).
+    # Neither fraction nor offset: google-auth reads no other form (google-behaviour: credentials).
     return {"accessToken": token, "expireTime": expires.strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
@@ -115,7 +115,7 @@ SERVICE = Service(
     name="iamcredentials.googleapis.com",
     title="IAM Service Account Credentials API",
     discovery="iamcredentials.v1",
-    # What the client libraries ask for when they impersonate (google-wire 3.1).
+    # What the client libraries ask for when they impersonate (google-behaviour: STS).
     scopes=(CLOUD_PLATFORM, "https://www.googleapis.com/auth/iam"),
     methods=methods_of(__name__),
 )

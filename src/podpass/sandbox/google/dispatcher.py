@@ -97,7 +97,7 @@ class Dispatcher:
 def _fault_of(error: Exception, request: Request) -> Fault:
     if isinstance(error, Fault):
         return error
-    if isinstance(error, ConflictError):  # google-wire 7.4 [M]
+    if isinstance(error, ConflictError):  # google-behaviour: errors [M]
         message = "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff."
         return Fault(409, "ABORTED", message)
     _log.error("%s https://%s%s failed", request.verb, request.host, request.path, exc_info=error)
@@ -105,7 +105,7 @@ def _fault_of(error: Exception, request: Request) -> Fault:
 
 
 def _check_enabled(universe: Universe, service: Service, project_id: str) -> None:
-    """Refuse an API that is off in a project (google-wire 7.4).
+    """Refuse an API that is off in a project (google-behaviour: errors).
 
     Raises:
         Fault: 403 with reason `SERVICE_DISABLED`.

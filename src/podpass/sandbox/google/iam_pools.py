@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IAM v1: workload identity pools and their providers (google-wire 2.1).
+"""IAM v1: workload identity pools and their providers (google-behaviour: pools).
 
 Names carry the project's number whatever the request wrote; both find the same pool.
 """

@@ -87,7 +87,7 @@ class Identities:
             good = account and account.value["uniqueId"] == facts["uid"] and not account.value.get("disabled")
             return facts if good else None
         if "pool" in facts:
-            # google-wire 7.3: a deleted or disabled pool stops existing federated tokens; its provider does not.
+            # google-behaviour: pools: a deleted or disabled pool stops existing federated tokens; its provider does not.
             pool = self._store.get("pool", facts["pool"])
             return facts if pool and pool.value["state"] == "ACTIVE" and not pool.value.get("disabled") else None
         return facts

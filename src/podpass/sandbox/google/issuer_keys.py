@@ -20,7 +20,7 @@ _LIMIT_BYTES = 1 << 20
 class IssuerKeys:
     """Fetch and keep the keys of issuers.
 
-    Google keeps them for an unpublished time (google-wire 7.3 [M]); here each document is kept for its own `max-age` [?], so that a bucket
+    Google keeps them for an unpublished time [M]; here each document is kept for its own `max-age` [?], so that a bucket
     whose objects lack `Cache-Control: max-age=0` shows what it does in life: a new key that is not seen for an hour.
 
     Args:

@@ -104,7 +104,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
 
 
 class Fault(Exception):  # noqa: N818 - Google's word for it in our tables; an answer, not a failure of ours
-    """A refusal, in the terms of Google's error model (google-wire 7.4); the service renders it.
+    """A refusal, in the terms of Google's error model (google-behaviour: errors); the service renders it.
 
     Attributes:
         code: The HTTP status.
@@ -151,7 +151,7 @@ def exists(message: str = "Requested entity already exists") -> Fault:
 
 
 def google_fault(fault: Fault, request: Request) -> Answer:  # noqa: ARG001 - other services look at the request
-    """Render a fault as nearly all Google APIs do (google-wire 7.4)."""
+    """Render a fault as nearly all Google APIs do (google-behaviour: errors)."""
     details = list(fault.details)
     if fault.reason:
         info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": fault.reason}

@@ -37,7 +37,7 @@ def token(call: Call) -> Json:
 
 @method(id="oauth2.tokeninfo", verb="GET", path="/tokeninfo", permission=_CREDENTIAL, undocumented=_UNDISCOVERED)
 def tokeninfo(call: Call) -> Json:
-    """Say whose an access token is; federated tokens are not known here (google-wire 7.2)."""
+    """Say whose an access token is; federated tokens are not known here (google-behaviour: STS)."""
     caller = call.universe.identities.bearer(call.query.get("access_token", ""))
     if caller is None or caller.email is None:
         raise Fault(400, "invalid_token", "Invalid Value")

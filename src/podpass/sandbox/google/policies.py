@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IAM policies of any resource: read and written as Google does (google-wire 2.4), in effect a while later (7.4), then asked.
+"""IAM policies of any resource: read and written as Google does (google-behaviour: policies), in effect a while later, then asked.
 
 An etag is bytes: it is compared decoded, since clients write it back in another alphabet. A policy without bindings is empty, and has
 the etag `ACAB`. A change is read back at once; until `settings.propagation` has passed, the former policy decides.
@@ -23,7 +23,7 @@ from podpass.sandbox.google.resource import Resource, project_resource
 from podpass.sandbox.google.roles import PERMISSIONS
 from podpass.sandbox.store import ConflictError, Json, Store
 
-_EMPTY_ETAG = "ACAB"  # google-wire 2.4 [M]
+_EMPTY_ETAG = "ACAB"  # google-behaviour: policies [M]
 _CONDITIONAL_VERSION = 3
 _STANDARD = str.maketrans("-_", "+/")
 _BASIC = {"projectOwner": "roles/owner", "projectEditor": "roles/editor", "projectViewer": "roles/viewer"}
@@ -180,7 +180,7 @@ class Policies:
                 raise _no_pool(gke["pool"])
             account = self._store.get("serviceAccount", value)
             if not account or account.value["visibleFrom_s"] > self._clock.now().timestamp():
-                raise invalid(f"Service account {value} does not exist.")  # google-wire 7.4 [M]
+                raise invalid(f"Service account {value} does not exist.")  # google-behaviour: errors [M]
         elif kind not in {"user", "group", "domain", "deleted", *_BASIC} or not value:
             raise invalid(f"The member {member} is of an unknown type. Please set a valid type prefix for the member.")  # [K]
 

@@ -7,7 +7,7 @@ from podpass.sandbox.store import Json
 
 
 def requested_version(call: Call) -> int:
-    """Read the wanted version of a policy, in any of Google's four spellings (google-wire 4)."""
+    """Read the wanted version of a policy, in any of Google's four spellings (google-behaviour: projects)."""
     options = call.json().get("options") if call.request.body else None
     asked = options.get("requestedPolicyVersion") if isinstance(options, dict) else None
     asked = asked or call.query.get("options.requestedPolicyVersion") or call.query.get("optionsRequestedPolicyVersion") or 1

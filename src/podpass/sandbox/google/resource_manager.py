@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cloud Resource Manager: projects and their policies, v1 and v3 (google-wire 4). v1 knows a project by id or number, v3 too."""
+"""Cloud Resource Manager: projects and their policies, v1 and v3. v1 knows a project by id or number, v3 too."""
 
 from podpass.sandbox.google.caller import CLOUD_PLATFORM
 from podpass.sandbox.google.message import invalid

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IAM v1: service accounts (google-wire 2.3). An email can be used again; what tells two accounts apart is the unique id."""
+"""IAM v1: service accounts (google-behaviour: accounts). An email can be used again; what tells two accounts apart is the unique id."""
 
 import base64
 import secrets
@@ -44,7 +44,7 @@ def _lookup(call: Call, wanted: str) -> Record | None:
 def _found(call: Call) -> Record:
     record = _lookup(call, call.params["account"])
     if record is None:
-        raise not_found("Unknown service account")  # google-wire 7.4 [M]
+        raise not_found("Unknown service account")  # google-behaviour: errors [M]
     return record
 
 
@@ -55,7 +55,7 @@ def _shown(record: Record) -> Json:
 
 @method(id=f"{_ID}.create", verb="POST", path=_ACCOUNTS, permission="iam.serviceAccounts.create", on=_project)
 def create_account(call: Call) -> Json:
-    """Create an account; policies do not know it for a moment (google-wire 7.4)."""
+    """Create an account; policies do not know it for a moment (google-behaviour: accounts)."""
     body, project = call.json(), call.on.project
     account_id, described = str(body.get("accountId", "")), body.get("serviceAccount") or {}
     texts = {name: str(described.get(name, "")) for name in ("displayName", "description")}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Service Usage: which APIs are on in a project (google-wire 4). Switching on is done by the time it is answered."""
+"""Service Usage: which APIs are on in a project (google-behaviour: projects). Switching on is done by the time it is answered."""
 
 from podpass.sandbox.google.caller import CLOUD_PLATFORM
 from podpass.sandbox.google.message import Fault, invalid

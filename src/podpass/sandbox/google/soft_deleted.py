@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pools and providers have in common: fields under an update mask, operations, soft deletion (google-wire 2.1, 2.2, 7.3)."""
+"""What pools and providers have in common: fields under an update mask, operations, soft deletion (google-behaviour: pools)."""
 
 import secrets
 from collections.abc import Callable, Mapping

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The security token service: a subject token in, a federated token out (google-wire 3.1, 7.1). `wif` judges; this answers."""
+"""The security token service: a subject token in, a federated token out (google-behaviour: STS). `wif` judges; this answers."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ _FIELDS = {
     "subjectTokenType": "subject_token_type",
     "tokenTypeHint": "token_type_hint",
 }
-_OPTIONS_LIMIT = 4096  # google-wire 3.1 [R]
+_OPTIONS_LIMIT = 4096  # google-behaviour: STS [R]
 _LAST_MOMENT_S = 2
 
 
@@ -118,7 +118,7 @@ def find_provider(call: Call, name: ProviderName) -> Provider | None:
     verb="POST",
     path="/v1/introspect",
     permission=Public("whoever has a token may ask what it is"),
-    undocumented="google-wire 3.1 [R]: v1/introspect, called by gcloud for accounts without impersonation",
+    undocumented="google-behaviour: STS [R]: v1/introspect, called by gcloud for accounts without impersonation",
 )
 def introspect(call: Call) -> Json:
     """Say whose a federated token is."""

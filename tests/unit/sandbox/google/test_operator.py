@@ -36,7 +36,7 @@ def test_an_access_token_is_no_refresh_token_and_the_other_way_round(world: Worl
 
 
 def test_tokeninfo_does_not_know_federated_tokens(world: World) -> None:
-    """google-wire 7.2, measured."""
+    """google-behaviour: STS, measured."""
     world.federate()
     assert world.ask("GET", f"oauth2.googleapis.com/tokeninfo?access_token={world.federated()}", who="").status == 400
 

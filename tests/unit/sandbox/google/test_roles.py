@@ -17,7 +17,7 @@ def test_basic_roles_hold_less_and_less() -> None:
 
 
 def test_a_workload_s_role_mints_tokens_and_signs_nothing() -> None:
-    """google-wire 7.4, last paragraph."""
+    """google-behaviour: accounts."""
     user, creator = PERMISSIONS["roles/iam.workloadIdentityUser"], PERMISSIONS["roles/iam.serviceAccountTokenCreator"]
     assert {"iam.serviceAccounts.getAccessToken", "iam.serviceAccounts.getOpenIdToken"} <= user < creator
     assert {each.rpartition(".")[2] for each in creator - user} == {"implicitDelegation", "signBlob", "signJwt"}

@@ -102,7 +102,7 @@ def test_a_bearer_is_refused_and_a_client_s_basic_header_tolerated(world: World)
 
 
 def test_a_token_in_its_last_seconds_has_no_expires_in(world: World) -> None:
-    """google-wire 7.2, measured."""
+    """google-behaviour: STS, measured."""
     world.federate()
     answer = json.loads(world.exchange(subject_token(exp=NOW_S + 2)).body)
     assert "expires_in" not in answer
@@ -141,7 +141,7 @@ def test_everybody_with_an_account_does_not_mean_workloads(world: World) -> None
 
 @pytest.mark.parametrize("act", ["disable", "delete"])
 def test_a_pool_that_is_stopped_stops_its_tokens_but_a_provider_only_new_ones(world: World, act: str) -> None:
-    """google-wire 7.3."""
+    """google-behaviour: pools."""
     world.federate()
     world.grant(PROJECT_URL, "roles/viewer", MEMBER)
     token = world.federated()

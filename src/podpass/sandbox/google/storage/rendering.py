@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records as the API shows them. Links are built from the address that the client itself used (google-wire 1.4)."""
+"""Records as the API shows them. Links are built from the address that the client itself used (google-behaviour: storage)."""
 
 import base64
 from urllib.parse import quote
