@@ -60,6 +60,7 @@ def bare(key: VerificationKey, token: str) -> Subject:
     if isinstance(public_key, rsa.RSAPublicKey):
         scheme, digest = padding.PKCS1v15(), hashes.SHA256()
         return lambda: public_key.verify(parsed.signature, parsed.signing_input, scheme, digest)
+    assert isinstance(public_key, ec.EllipticCurvePublicKey)
     half = len(parsed.signature) // 2
     der = encode_dss_signature(int.from_bytes(parsed.signature[:half]), int.from_bytes(parsed.signature[half:]))
     ecdsa = ec.ECDSA(hashes.SHA256())

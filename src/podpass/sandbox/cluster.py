@@ -6,9 +6,10 @@ Whoever holds one speaks to it over the Kubernetes HTTP API with one of its kube
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-KeyType = Literal["rsa2048", "rsa4096", "p256"]
+from podpass.sandbox.settings import KeyType
+
 Kubeconfig = dict[str, Any]
 """A kubeconfig as data: one cluster, one user, one context which is the current one; certificates and keys inline."""
 

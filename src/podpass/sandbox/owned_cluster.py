@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 import httpx2
 
 from podpass.sandbox.ca import AuthorityCA, write_private
-from podpass.sandbox.cluster import KeyType, Kubeconfig
+from podpass.sandbox.cluster import Kubeconfig
 from podpass.sandbox.kubernetes.token_issuer import DEFAULT_ISSUER, TokenIssuer, make_key
+from podpass.sandbox.settings import KeyType
 from podpass.sandbox.steady_client import SteadyClient
 
 NODE_USER: Final = "system:node:podpass-node"

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from podpass.errors import ConfigError, WrongIssuerError
 from podpass.names import Audience, Issuer
-from podpass.sandbox.cluster import IssuerChange, KeyType
+from podpass.sandbox.cluster import IssuerChange
+from podpass.sandbox.settings import KeyType
 from podpass.verify import KeySet, VerificationKey, VerifiedToken, Verifier, parse, public_jwk, thumbprint_kid
 from podpass.verify.base64url import encode
 
