@@ -43,8 +43,7 @@ class LoopbackServer:
         self.answer = answer
         self.seen: list[Seen] = []
         self._context = None if authority is None else _server_context(authority)
-        self._server = _Server(("127.0.0.1", 0), _handler_of(self))
-        self._server.tls = self._context
+        self._server = _Server(self, self._context)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
@@ -68,55 +67,66 @@ class LoopbackServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
-    tls: ssl.SSLContext | None = None
+
+    def __init__(self, owner: LoopbackServer, tls: ssl.SSLContext | None) -> None:
+        self.owner = owner
+        self.tls = tls
+        super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a client that hangs up is what some tests are about."""
 
 
-def _handler_of(owner: LoopbackServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 10
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 10
+    server: _Server
 
-        def setup(self) -> None:
-            if self.server.tls is not None:  # type: ignore[attr-defined]
-                self.request.settimeout(10)
-                # Here, not around the listening socket: a slow handshake must not keep others from being accepted.
-                self.request = self.server.tls.wrap_socket(self.request, server_side=True)  # type: ignore[attr-defined]
-            super().setup()
+    def setup(self) -> None:
+        if self.server.tls is not None:
+            self.request.settimeout(10)
+            # Here, not around the listening socket: a slow handshake must not keep others from being accepted.
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        super().setup()
 
-        def finish(self) -> None:
-            super().finish()
-            self.request.close()
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()
 
-        def _serve(self) -> None:
-            length = int(self.headers.get("content-length", 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            seen = Seen(self.command, self.path, headers, self.rfile.read(length))
-            owner.seen.append(seen)
-            self._send(owner.answer(seen))
+    def _serve(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        seen = Seen(self.command, self.path, headers, self._body())
+        self.server.owner.seen.append(seen)
+        self._send(self.server.owner.answer(seen))
 
-        def _send(self, reply: Reply) -> None:
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            if isinstance(reply.body, bytes):
-                self.send_header("content-length", str(len(reply.body)))
-                self.end_headers()
-                self.wfile.write(reply.body)
-                return
-            self.send_header("connection", "close")
+    do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the library's names
+
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if isinstance(reply.body, bytes):
+            self.send_header("content-length", str(len(reply.body)))
             self.end_headers()
-            for piece in reply.body:
-                self.wfile.write(piece)
+            self.wfile.write(reply.body)
+            return
+        self.send_header("connection", "close")
+        self.end_headers()
+        for piece in reply.body:
+            self.wfile.write(piece)
 
-        do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the library's names
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def _server_context(authority: trustme.CA) -> ssl.SSLContext:

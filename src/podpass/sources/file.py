@@ -37,17 +37,17 @@ class FileSource:
             with self.path.open("rb") as file:
                 raw = file.read(LIMIT_BYTES + 1)
         except FileNotFoundError:
-            raise self._unavailable("does not exist", self._volume()) from None
+            raise self._unavailable("does not exist", self.volume()) from None
         except PermissionError as error:
             cure = "Set securityContext.fsGroup on the pod, so that kubelet gives the file to the container's user."
             raise self._unavailable("may not be read by this user", cure) from error
         except OSError as error:
-            raise self._unavailable(f"cannot be read: {error.strerror}", self._volume()) from error
+            raise self._unavailable(f"cannot be read: {error.strerror}", self.volume()) from error
         if len(raw) > LIMIT_BYTES:
             raise self._unavailable(f"has more than {LIMIT_BYTES} bytes, so it is no token", "Check the path.")
         text = self._text(raw).strip()
         if not text:
-            raise self._unavailable("is empty", self._volume())
+            raise self._unavailable("is empty", self.volume())
         return Secret(text, "subject token")
 
     def __str__(self) -> str:
@@ -70,7 +70,8 @@ class FileSource:
             raise self._unavailable(f"has no member {self.field!r} with a text", "Check the path and the member's name.")
         return value
 
-    def _volume(self) -> str:
+    def volume(self) -> str:
+        """Return the sentence that says which volume brings the file."""
         audience = self.audience or "the full name of the provider: //iam.googleapis.com/projects/…"
         return (
             "Declare a projected volume in the pod, and mount it at "

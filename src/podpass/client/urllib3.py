@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""For urllib3: `manager = BearerAuth.from_env().attach(urllib3.PoolManager())`.
+
+The token is added where a connection pool sends a request, redirects included: the manager has chosen the pool, and a pool has one
+origin.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+
+import urllib3
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from podpass.client.bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, has_authorization
+from podpass.client.origins import Origin
+
+__all__ = ["BearerAuth"]
+
+ManagerT = TypeVar("ManagerT", bound=urllib3.PoolManager)
+
+
+class BearerAuth(Bearer):
+    """Add the workload's token to the requests to configured origins; see `Bearer`."""
+
+    def attach(self, manager: ManagerT) -> ManagerT:
+        """Make a manager send the token; its connections so far are closed."""
+        manager.clear()
+        manager.pool_classes_by_scheme = {"http": _pool(self, HTTPConnectionPool), "https": _pool(self, HTTPSConnectionPool)}
+        return manager
+
+
+# The mixin stands before one of two pools, and calls it.
+if TYPE_CHECKING:
+    _Pool: TypeAlias = HTTPConnectionPool
+else:
+    _Pool = object
+
+
+class _Signing(_Pool):
+    bearer: ClassVar[Bearer]
+
+    def urlopen(  # all but four arguments are handed on as they are
+        self,
+        method: str,
+        url: str,
+        body: Any = None,  # noqa: ANN401 - as above
+        headers: Mapping[str, str] | None = None,
+        *more: Any,  # noqa: ANN401 - as above
+        **options: Any,  # noqa: ANN401 - as above
+    ) -> urllib3.BaseHTTPResponse:
+        headers = self.headers if headers is None else headers
+        origin = Origin.of(self.scheme or "", self.host, self.port)
+        if has_authorization(headers) or (header := self.bearer.header(origin)) is None:
+            return super().urlopen(method, url, body, headers, *more, **options)
+        response = super().urlopen(method, url, body, _with(headers, header), *more, **options)
+        if response.status != UNAUTHORIZED or not isinstance(body, bytes | str | None):
+            return response
+        second = self.bearer.second(origin, header)
+        if second is None:
+            return response
+        response.drain_conn()
+        return super().urlopen(method, url, body, _with(headers, second), *more, **options)
+
+
+def _with(headers: Mapping[str, str], header: str) -> urllib3.HTTPHeaderDict:
+    signed = urllib3.HTTPHeaderDict(headers)
+    signed[AUTHORIZATION] = header
+    return signed
+
+
+def _pool(bearer: Bearer, kind: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    return type(f"Signing{kind.__name__}", (_Signing, kind), {"bearer": bearer})
