@@ -177,7 +177,7 @@ def test_fifty_threads_ask_such_a_source_once(clock: SteppedClock) -> None:
     with ThreadPoolExecutor(50) as threads:
         headers = [threads.submit(bearer.header, HERE) for _ in range(50)]
         desk.gate.set()
-        assert {header.result(10) for header in headers} == {f"Bearer {token(1)}"}
+        assert {header.result(10) for header in headers} == {f"Bearer {token(1, exp=NOW_S + 3600)}"}
     assert desk.asked == 1
 
 
@@ -192,9 +192,9 @@ def test_the_event_loop_goes_on_while_such_a_source_is_asked(clock: SteppedClock
         desk.gate.set()  # the loop gets here only if it was not kept waiting
         return await asking
 
-    assert asyncio.run(ask()) == f"Bearer {token(1)}"
+    assert asyncio.run(ask()) == f"Bearer {token(1, exp=NOW_S + 3600)}"
     assert asyncio.run(bearer.header_async(ELSEWHERE)) is None
-    assert asyncio.run(bearer.second_async(HERE, f"Bearer {token(1)}")) is None
+    assert asyncio.run(bearer.second_async(HERE, f"Bearer {token(1, exp=NOW_S + 3600)}")) is None
 
 
 def test_a_source_that_cannot_be_asked_costs_nothing_until_the_token_ends(clock: SteppedClock, caplog: pytest.LogCaptureFixture) -> None:
