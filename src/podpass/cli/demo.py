@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("story", type=click.Choice(["federation"]), required=False)
+@click.argument("story", type=click.Choice(["federation", "services"]), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--control-plane",
@@ -23,24 +23,27 @@ if TYPE_CHECKING:
 def command(*, story: str | None, as_json: bool, control_plane: Path | None) -> None:
     """Walk the articles in the sandbox.
 
+    federation: Google comes to trust a cluster, and a Job lists buckets. services: a client calls a guarded server, and others try.
+
     The steps are told on stderr while they happen, the result on stdout. Without a name: all.
     """
-    from podpass.demo import federation
+    from podpass.demo import federation, services
+    from podpass.demo.story import StoryError
 
-    tellers: dict[str, Callable[..., Story]] = {"federation": federation.tell}
+    tellers: dict[str, Callable[..., Story]] = {"federation": federation.tell, "services": services.tell}
     told = [teller(control_plane=control_plane) for name, teller in tellers.items() if story in {None, name}]
     if as_json:
         click.echo(json.dumps({"version": 1, "stories": [each.as_json() for each in told]}, indent=2))
-        return
-    for each in told:
-        _show(each)
+    else:
+        for each in told:
+            _show(each)
+    if faults := [fault for each in told for fault in each.faults]:
+        raise StoryError(
+            "The demo did not go as it should.", f"{'; '.join(faults)}.", "Please report it, with everything that was printed."
+        )
 
 
 def _show(story: "Story") -> None:
     click.secho(f"\n{story.name}", bold=True)
-    click.echo("Without the binding, Google answered the Job:")
-    click.echo("".join(f"  {line}\n" for line in story.results["refusal"]), nl=False)
-    click.echo("With it, the Job's log was the project's buckets:")
-    click.echo("".join(f"  {line}\n" for line in story.results["buckets"]), nl=False)
-    click.echo("Afterwards the universe was as before, but for what Google keeps for 30 days:")
-    click.echo("".join(f"  {line}\n" for line in story.results["comparison"]["tombstones"]), nl=False)
+    for line in story.summary:
+        click.echo(line)

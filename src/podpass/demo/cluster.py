@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person does to the cluster in a story with kubectl, done over the same API."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any
@@ -45,7 +45,7 @@ def delete_namespace(client: KubeClient, name: str) -> None:
     path = f"/api/v1/namespaces/{name}"
     with suppress(KubeRefusedError):
         client.call(Request("DELETE", path, f"delete the namespace {name}"))
-    until(lambda: client.find(Request("GET", path, f"read the namespace {name}")) is None, f"namespace {name} to go")
+    until(client, lambda: client.find(Request("GET", path, f"read the namespace {name}")) is None, f"namespace {name} to go")
 
 
 def run_job(client: KubeClient, manifest: Mapping[str, Any]) -> tuple[bool, list[str]]:
@@ -60,12 +60,12 @@ def run_job(client: KubeClient, manifest: Mapping[str, Any]) -> tuple[bool, list
     name = manifest["metadata"]["name"]
     client.call(Request("POST", _JOBS, f"make the job {name}", body=dict(manifest)))
     job = Request("GET", f"{_JOBS}/{name}", f"read the job {name}")
-    until(lambda: bool(_ended(client.call(job))), f"job {name} to end")
+    until(client, lambda: bool(_ended(client.call(job))), f"job {name} to end")
     completed = _ended(client.call(job)) == {"Complete"}
     log = _log_of(client, name)
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
     client.call(Request("DELETE", f"{_JOBS}/{name}", f"delete the job {name}", body=options))
-    until(lambda: not _pods_of(client, name), f"pods of job {name} to go")
+    until(client, lambda: not _pods_of(client, name), f"pods of job {name} to go")
     return completed, log
 
 
@@ -97,7 +97,7 @@ def delete_pod(client: KubeClient, namespace: str, name: str) -> None:
     """Delete a pod and wait until it has gone."""
     path = f"{_CORE}/{namespace}/pods/{name}"
     client.call(Request("DELETE", path, f"delete the pod {namespace}/{name}"))
-    until(lambda: client.find(Request("GET", path, f"read the pod {namespace}/{name}")) is None, f"pod {name} to go")
+    until(client, lambda: client.find(Request("GET", path, f"read the pod {namespace}/{name}")) is None, f"pod {name} to go")
 
 
 def token_of_pod(client: KubeClient, namespace: str, name: str, audience: str) -> Secret[str]:
@@ -110,14 +110,22 @@ def token_of_pod(client: KubeClient, namespace: str, name: str, audience: str) -
     return Secret(answer["status"]["token"], "subject token")
 
 
-def until(holds: Callable[[], bool], what: str, patience_s: float = _PATIENCE_S) -> None:
+def until(client: KubeClient, holds: Callable[[], bool], what: str, patience_s: float = _PATIENCE_S) -> None:
     """Wait until something holds.
 
     Raises:
-        StoryError: It does not for as long as one can wait.
+        StoryError: It does not for as long as one can wait; with what the cluster warns of.
     """
     deadline = monotonic() + patience_s
     while not holds():
         if monotonic() > deadline:
-            raise StoryError(f"The demo waited {patience_s:.0f} s for {what}.", "", "Look at the pod: kubectl describe pod.")
+            why = " ".join(_warnings(client)) or "The cluster warns of nothing, so it is busy or stuck."
+            raise StoryError(f"The demo waited {patience_s:.0f} s for {what}.", why, "Mend what is named here, then run it again.")
         sleep(_POLL_S)
+
+
+def _warnings(client: KubeClient) -> Iterator[str]:
+    """Yield what went wrong with pods, as `kubectl describe pod` shows it, each thing once."""
+    events = client.call(Request("GET", "/api/v1/events", "list events"))["items"]
+    told = {(each["involvedObject"]["name"], each["message"]): each["reason"] for each in events if each["type"] == "Warning"}
+    yield from (f"{name}: {reason}: {message}" for (name, message), reason in told.items())

@@ -54,7 +54,7 @@ class Stage:
 def staged(settings: SandboxSettings) -> Iterator[Stage]:
     """Start a sandbox, and be its logged-in user for a while."""
     with HostedSandbox(settings, images=IMAGES) as sandbox, _environment(sandbox.environment()), connect(load_kubeconfig()) as kube:
-        cluster.until(lambda: cluster.is_settled(kube), "the cluster to settle")
+        cluster.until(kube, lambda: cluster.is_settled(kube), "the cluster to settle")
         yield Stage(sandbox, kube)
 
 
