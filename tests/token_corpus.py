@@ -2,6 +2,7 @@
 """A generated corpus of good and bad tokens: every kind by its own recipe, the same for the same seed but for keys and ECDSA's randomness.
 
 A kind is one property, or one fault, of a token; everything else about it is drawn at random from what Kubernetes and other issuers write.
+`mixed` puts several of them into one token.
 """
 
 import hmac
@@ -14,9 +15,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from token_forge import AUDIENCE, ISSUER, Signer, b64url, compact_json, ec_signer, kubernetes_claims, rsa_signer
+from token_forge import AUDIENCE, ISSUER, Signer, b64url, compact_json, kubernetes_claims, signer
 
-SIGNERS = (rsa_signer("corpus-rsa"), ec_signer("corpus-ec"))
+# The two that everybody knows make half of the tokens.
+COMMON = ("RS256", "ES256")
+OTHERS = ("RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512", "EdDSA")
+SIGNERS = {name: signer(name, f"corpus-{name}") for name in COMMON + OTHERS}
+_FAMILY = {"R": "RS256", "P": "RS256", "E": "ES256"}
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
@@ -27,15 +32,24 @@ class Case:
     kind: str
     token: str
     good: bool
+    algorithm: str
+
+
+@dataclass(frozen=True)
+class MixedCase:
+    """A token of several kinds at once. Nobody says whether it is good."""
+
+    kinds: tuple[str, ...]
+    token: str
 
 
 class Draft:
     """A good token that a recipe bends before it is signed."""
 
-    def __init__(self, random: Random, now_s: int, *, elliptic: bool | None = None) -> None:
+    def __init__(self, random: Random, now_s: int, algorithms: tuple[str, ...] = COMMON * 4 + OTHERS) -> None:
         self.random = random
         self.now_s = now_s
-        self.signer: Signer = SIGNERS[random.random() < 0.5 if elliptic is None else elliptic]
+        self.signer: Signer = SIGNERS[random.choice(algorithms)]
         issued_s = now_s - random.randrange(3000)
         self.header: dict[str, Any] = {"alg": self.signer.algorithm, "kid": self.signer.kid}
         self.claims: dict[str, Any] = kubernetes_claims(
@@ -118,12 +132,14 @@ def _payload(change: Callable[[bytes], bytes]) -> Recipe:
 
 
 def _other_key(draft: Draft) -> str:
-    kind = rsa_signer if draft.signer.algorithm == "RS256" else ec_signer
-    return kind("corpus-stranger").token(draft.claims, draft.header)
+    name = draft.signer.algorithm
+    kind = _FAMILY[name[0]] if name[0] in "RP" else name
+    return Signer(draft.signer.kid, signer(kind, f"corpus-stranger-{kind}").key, name).token(draft.claims, draft.header)
 
 
 def _swap_algorithm(draft: Draft) -> str:
-    draft.header["alg"] = "ES256" if draft.signer.algorithm == "RS256" else "RS256"
+    others = COMMON if draft.signer.algorithm in COMMON else tuple(SIGNERS)
+    draft.header["alg"] = draft.random.choice([name for name in others if name != draft.signer.algorithm])
     return draft.sign()
 
 
@@ -141,7 +157,8 @@ def _unsigned(draft: Draft) -> str:
 def _der_signature(draft: Draft) -> str:
     head, _, _ = draft.sign().rpartition(".")
     raw = draft.signer.sign(head.encode())
-    return f"{head}.{b64url(encode_dss_signature(int.from_bytes(raw[:32], 'big'), int.from_bytes(raw[32:], 'big')))}"
+    half = len(raw) // 2
+    return f"{head}.{b64url(encode_dss_signature(int.from_bytes(raw[:half], 'big'), int.from_bytes(raw[half:], 'big')))}"
 
 
 def _long_signature(draft: Draft) -> str:
@@ -202,7 +219,7 @@ BAD: dict[str, Recipe] = {
     "signed by another key": _other_key,
     "signature left out": _text(lambda token, _: token.rpartition(".")[0] + "."),
     "signature longer by a zero byte": _long_signature,
-    "ES256 signature in DER": _der_signature,
+    "ECDSA signature in DER": _der_signature,
     "alg of the other key": _swap_algorithm,
     "alg none": _unsigned,
     "HS256 with the public key": _shared_secret,
@@ -260,8 +277,27 @@ BAD: dict[str, Recipe] = {
     "empty": _text(lambda _, __: ""),
 }
 
-# ES256 only: an RSA signature has no second form.
-_ELLIPTIC = {"ES256 signature in DER"}
+# An RSA signature has no second form, and 96 and 132 bytes need no padding and leave no bits unused.
+_ODD = tuple(name for name in SIGNERS if name not in {"ES384", "ES512"})
+_FITTING = {"ECDSA signature in DER": ("ES256", "ES384", "ES512"), "padding": _ODD, "trailing bits": _ODD}
+# What changes claims or header alone can be combined with more.
+_TEXTUAL = {
+    "plain",
+    "white space in the JSON",
+    "escaped characters",
+    *(kind for kind in BAD if kind.startswith(("ECDSA", "sub twice", "payload", "header a", "one char", "another payload", "signature"))),
+    *(
+        "alg twice",
+        "alg none",
+        "HS256 with the public key",
+        "signed by another key",
+        "claim NaN",
+        "not UTF-8",
+        "lone surrogate",
+        "nested 40 deep",
+    ),
+    *("padding", "line end", "space before", "plain base64", "trailing bits", "two parts", "four parts", "over 16 KiB", "empty"),
+}
 
 
 def corpus(seed: int, now_s: int, *, good: int, bad: int) -> list[Case]:
@@ -278,6 +314,26 @@ def corpus(seed: int, now_s: int, *, good: int, bad: int) -> list[Case]:
     for recipes, count, is_good in ((GOOD, good, True), (BAD, bad, False)):
         for kind, recipe in recipes.items():
             for _ in range(count):
-                draft = Draft(random, now_s, elliptic=True if kind in _ELLIPTIC else None)
-                cases.append(Case(kind, recipe(draft), is_good))
+                draft = Draft(random, now_s, *((_FITTING[kind],) if kind in _FITTING else ()))
+                cases.append(Case(kind, recipe(draft), is_good, draft.signer.algorithm))
+    return cases
+
+
+def mixed(seed: int, now_s: int, count: int) -> list[MixedCase]:
+    """Make tokens of two to four kinds each; most of these are good ones, so that a fault is often the only one."""
+    random = Random(seed)
+    good = [kind for kind in GOOD if kind not in _TEXTUAL]
+    bad = [kind for kind in BAD if kind not in _TEXTUAL]
+    cases: list[MixedCase] = []
+    while len(cases) < count:
+        kinds = random.sample(good, random.randrange(1, 3)) + random.sample(bad, random.random() < 0.3)
+        random.shuffle(kinds)
+        kinds.append(random.choice(list(GOOD if random.random() < 0.7 else BAD)))
+        algorithms = (_FITTING[kinds[-1]],) if kinds[-1] in _FITTING else ()
+        draft = Draft(random, now_s, *algorithms)
+        try:
+            texts = [{**GOOD, **BAD}[kind](draft) for kind in kinds]
+        except (KeyError, TypeError):  # one bends what another one has taken away
+            continue
+        cases.append(MixedCase(tuple(kinds), texts[-1]))
     return cases
