@@ -21,9 +21,9 @@ import msgspec
 
 from podpass.sandbox.cluster import Cluster, IssuerChange
 from podpass.sandbox.google.message import Answer, Fault, Receive, Request, Scope, Send, read_request
+from podpass.sandbox.google.universe import Universe
 from podpass.sandbox.settings import KeyType
 from podpass.sandbox.store import Json
-from podpass.sandbox.universe import Universe
 
 
 class _Settings(msgspec.Struct, forbid_unknown_fields=True):

@@ -23,12 +23,12 @@ from podpass.sandbox.binaries import Binaries
 from podpass.sandbox.ca import AuthorityCA, write_private
 from podpass.sandbox.cluster import IssuerChange
 from podpass.sandbox.cluster_client import ClusterClient, Object, StatusError
-from podpass.sandbox.kubernetes.token_issuer import make_key
 from podpass.sandbox.node.lease import lock
 from podpass.sandbox.node.logs import ContainerLog
 from podpass.sandbox.node.processes import Order, Process, StartError
 from podpass.sandbox.owned_cluster import NODE_USER, SERVER_NAMES, USERS, OwnedCluster, declared, path_of
 from podpass.sandbox.settings import SandboxSettings
+from podpass.sandbox.token_issuer import make_key
 
 _API_SERVER, _CONTROLLER_MANAGER, _ETCD = "kube-apiserver", "kube-controller-manager", "etcd"
 _CONFLICT = 409

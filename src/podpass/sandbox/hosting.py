@@ -26,13 +26,13 @@ from podpass.sandbox.environment import hosts_of, inside, logged_in
 from podpass.sandbox.google.catalogue import SERVICES
 from podpass.sandbox.google.dispatcher import Dispatcher
 from podpass.sandbox.google.oauth import refresh_token
+from podpass.sandbox.google.universe import Universe
 from podpass.sandbox.listener import Listener
 from podpass.sandbox.node import lease
 from podpass.sandbox.node.images import Image
 from podpass.sandbox.proxy import Proxy
 from podpass.sandbox.settings import SandboxSettings
 from podpass.sandbox.store import Json
-from podpass.sandbox.universe import Universe
 
 _TEMPORARY = "podpass-sandbox-"
 _log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ import httpx2
 
 from podpass.sandbox.ca import AuthorityCA, write_private
 from podpass.sandbox.cluster import Kubeconfig
-from podpass.sandbox.kubernetes.token_issuer import DEFAULT_ISSUER, TokenIssuer, make_key
 from podpass.sandbox.settings import KeyType
 from podpass.sandbox.steady_client import SteadyClient
+from podpass.sandbox.token_issuer import DEFAULT_ISSUER, TokenIssuer, make_key
 
 NODE_USER: Final = "system:node:podpass-node"
 # Each user's name and groups, by who uses it.

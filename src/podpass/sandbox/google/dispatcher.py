@@ -15,8 +15,8 @@ from urllib.parse import unquote
 from podpass.sandbox.google.caller import ANONYMOUS, CLOUD_PLATFORM, Caller
 from podpass.sandbox.google.message import Answer, Fault, Query, Receive, Request, Scope, Send, google_fault, read_request, unimplemented
 from podpass.sandbox.google.service import Call, Method, Public, Service
+from podpass.sandbox.google.universe import Universe
 from podpass.sandbox.store import ConflictError
-from podpass.sandbox.universe import Universe
 
 _log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ import msgspec
 from podpass.sandbox.google.caller import CLOUD_PLATFORM, Caller
 from podpass.sandbox.google.message import Answer, Fault, Query, Request, google_fault, invalid
 from podpass.sandbox.google.resource import Resource
+from podpass.sandbox.google.universe import Universe
 from podpass.sandbox.store import Json
-from podpass.sandbox.universe import Universe
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from podpass.sandbox.kubernetes.garbage import CollectedObjects
 from podpass.sandbox.kubernetes.kinds import KINDS, NAMESPACE
 from podpass.sandbox.kubernetes.objects import Write
 from podpass.sandbox.kubernetes.server import ApiServer
-from podpass.sandbox.kubernetes.token_issuer import make_key
 from podpass.sandbox.listener import Listener
 from podpass.sandbox.owned_cluster import SERVER_NAMES, USERS, OwnedCluster, declared, path_of
 from podpass.sandbox.settings import SandboxSettings
 from podpass.sandbox.store import Store
+from podpass.sandbox.token_issuer import make_key
 
 _NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 

@@ -12,7 +12,7 @@ from podpass.names import Secret
 from podpass.sandbox.kubernetes.kind import Kind, moment
 from podpass.sandbox.kubernetes.kinds import NODE, POD, SECRET, SERVICE_ACCOUNT
 from podpass.sandbox.kubernetes.objects import Objects
-from podpass.sandbox.kubernetes.token_issuer import TokenIssuer
+from podpass.sandbox.token_issuer import TokenIssuer
 
 AUTHENTICATED: Final = "system:authenticated"
 _STALE: Final = timedelta(minutes=1)  # an object deleted longer ago than go-jose's leeway no longer carries a token

@@ -10,7 +10,7 @@ from podpass.sandbox.kubernetes.kinds import NODE, POD, SECRET, SERVICE_ACCOUNT
 from podpass.sandbox.kubernetes.kinds.pods import TOKEN_LIFE_S
 from podpass.sandbox.kubernetes.objects import Objects
 from podpass.sandbox.kubernetes.status import StatusError, conflict, invalid, invalid_value
-from podpass.sandbox.kubernetes.token_issuer import TokenIssuer
+from podpass.sandbox.token_issuer import TokenIssuer
 
 _LEAST_LIFE_S: Final = 600
 _DEFAULT_LIFE_S: Final = 3600

@@ -8,8 +8,8 @@ from podpass.clock import SteppedClock
 from podpass.sandbox.google.catalogue import SERVICES
 from podpass.sandbox.google.dispatcher import Dispatcher
 from podpass.sandbox.google.message import Answer, Request
+from podpass.sandbox.google.universe import Universe
 from podpass.sandbox.settings import SandboxSettings
-from podpass.sandbox.universe import Universe
 from podpass.verify import public_jwk
 from token_forge import Signer, kubernetes_claims, rsa_signer
 

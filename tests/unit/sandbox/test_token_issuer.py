@@ -8,8 +8,8 @@ import pytest
 
 from podpass.errors import BadSignatureError, ConfigError, UnknownKeyError, WrongAudienceError, WrongIssuerError
 from podpass.sandbox.cluster import IssuerChange
-from podpass.sandbox.kubernetes.token_issuer import TokenIssuer, make_key
 from podpass.sandbox.settings import KeyType
+from podpass.sandbox.token_issuer import TokenIssuer, make_key
 from unit.sandbox.kubernetes.api_world import NOON
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"

@@ -2,8 +2,8 @@
 import json
 from pathlib import Path
 
+from podpass.sandbox.google.universe import Universe
 from podpass.sandbox.settings import SandboxSettings
-from podpass.sandbox.universe import Universe
 from unit.sandbox.google.world import EMAIL, IAM, World
 
 
