@@ -78,8 +78,9 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
 
     def _is_refused(self, request: RequestT, response: ResponseT, header: str) -> bool:
         """Tell whether the token was refused, by a service that got it, and whether the request can be sent again."""
-        got_it = response.request.headers.get(AUTHORIZATION) == header
-        return response.status_code == UNAUTHORIZED and got_it and isinstance(request.stream, self.replayable)
+        if response.status_code != UNAUTHORIZED:
+            return False
+        return response.request.headers.get(AUTHORIZATION) == header and isinstance(request.stream, self.replayable)
 
 
 def _origin(request: _Request) -> Origin:
