@@ -43,6 +43,12 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
+def test_the_index_leads_to_every_document() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    documents = [str(path.relative_to(ROOT / "docs")) for path in DOCUMENTS[1:] if path.name != "README.md"]
+    assert [path for path in documents if f"({path})" not in index] == []
+
+
 @pytest.mark.parametrize("path", [path for path in DOCUMENTS if any(block.language == "console" for block in blocks_of(path))], ids=ids)
 def test_commands_in_the_documents_do_what_they_say(path: Path, tmp_path: Path) -> None:
     blocks = blocks_of(path)
