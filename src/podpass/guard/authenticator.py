@@ -6,7 +6,7 @@ token it is, and so no key may be known to both.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import combinations
 from typing import Protocol, final
 
@@ -30,13 +30,13 @@ class Result(msgspec.Struct, frozen=True):
         identity: The caller.
         source: Whose keys were used.
         generation: Of those keys, and of all others under the same URL, when they were used.
-        ends_s: When the token ends, leeway included; seconds since 1970.
+        ends_at: When the token ends, leeway included.
     """
 
     identity: Identity
     source: "_Source"
     generation: tuple[int, ...]
-    ends_s: float
+    ends_at: datetime
 
 
 class Results(Protocol):
@@ -85,7 +85,8 @@ class TokenAuthenticator:
 
     def __init__(self, policy: InvokerPolicy, keys: Mapping[str, IssuerKeys], results: Results | None = None) -> None:
         self._results = results
-        self._leeway_s = policy.leeway.total_seconds()
+        self._leeway = policy.leeway
+        self._last_end = datetime.max.replace(tzinfo=UTC) - policy.leeway
         self._several = policy.several_audiences
         self._disjoint: dict[str, tuple[int, ...]] = {}
         self._sources: dict[str, tuple[_Source, ...]] = {}
@@ -102,7 +103,7 @@ class TokenAuthenticator:
     def authenticate(self, token: bytes, *, now: datetime) -> Identity:
         """Return the caller, or refuse the token; see `Authenticator`."""
         result = None if self._results is None else self._results.get(token)
-        if result is not None and now.timestamp() < result.ends_s and result.generation == result.source.generation():
+        if result is not None and now < result.ends_at and result.generation == result.source.generation():
             return result.identity
         return self._judge(token, now)
 
@@ -119,8 +120,8 @@ class TokenAuthenticator:
         check_service_audience(verified, api_audiences=source.issuer.api_audiences, several=self._several)
         identity = Identity.of(verified, issuer_name=source.issuer.name, kind=source.issuer.kind)
         if self._results is not None:
-            ends_s = identity.expires_at.timestamp() + self._leeway_s
-            self._results.put(token, Result(identity, source, generation, ends_s))
+            ends_at = min(identity.expires_at, self._last_end) + self._leeway
+            self._results.put(token, Result(identity, source, generation, ends_at))
         return identity
 
     def _source(self, envelope: Envelope) -> _Source:

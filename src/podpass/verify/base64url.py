@@ -35,7 +35,8 @@ def decode(text: bytes) -> bytes:
         if not text.translate(None, _ALPHABET):
             raise ValueError(f"it is base64url of an impossible length, {len(text)} characters") from None
         raise ValueError("it holds characters outside unpadded base64url (A-Z, a-z, 0-9, '-' and '_')") from None
-    if not ends_well(text):
+    left_over = len(text) % 4
+    if left_over and text[-1] not in _LAST_CHARACTERS[left_over]:  # `ends_well`, without the price of a call
         raise ValueError("its base64url ends in a character that the canonical form cannot end in")
     return data
 

@@ -95,7 +95,7 @@ class Envelope:
     __slots__ = ("_payload", "_payload_text", "_signature_text", "header", "signing_input")
 
     def __init__(self, token: str | bytes) -> None:
-        octets = _octets(token)
+        octets = token if isinstance(token, bytes) and len(token) <= TOKEN_LIMIT_BYTES else _octets(token)
         self.signing_input, _, self._signature_text = octets.rpartition(b".")
         header_text, second_dot, self._payload_text = self.signing_input.partition(b".")
         if not second_dot or b"." in self._payload_text:

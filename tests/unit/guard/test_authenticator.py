@@ -135,6 +135,12 @@ def test_a_remembered_result_ends_with_its_token_and_its_keys() -> None:
     assert code_of(authenticator, A.token()) == "token.unknown-key"
 
 
+def test_a_token_to_the_end_of_the_calendar_is_remembered() -> None:
+    authenticator = TokenAuthenticator(single(), {"a": LiveKeys((A,))}, Memory())
+    token = A.token(kubernetes_claims(exp=253_402_300_799)).encode()
+    assert authenticator.authenticate(token, now=NOW) is authenticator.authenticate(token, now=NOW)
+
+
 def test_a_remembered_result_ends_when_keys_of_a_twin_change() -> None:
     memory, b = Memory(), LiveKeys((B,))
     authenticator = TokenAuthenticator(twins(), {"a": LiveKeys((A,)), "b": b}, memory)

@@ -77,3 +77,7 @@ def test_what_is_no_condition_is_found_when_it_is_read(text: str, why: str) -> N
 def test_every_variable_can_be_used() -> None:
     for name in VARIABLES:
         compile_condition(f"{name} == {name}")
+
+
+def test_a_condition_shows_its_text() -> None:
+    assert repr(compile_condition("identity.kind == 'google'")) == "CelCondition(\"identity.kind == 'google'\")"

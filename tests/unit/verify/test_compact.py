@@ -82,6 +82,9 @@ def test_members_that_bring_no_key_are_left_alone() -> None:
         ),
         pytest.param(payload(b'{"sub":"a","sub":"b"}'), "payload cannot be read: one of its JSON objects has a member", id="sub-twice"),
         pytest.param(payload(b'{"a":' * 40 + b"1" + b"}" * 40), "payload cannot be read: it is nested deeper than 32 levels.", id="nested"),
+        pytest.param(
+            header(b'{"alg":"ES256","x":[' + b"[]," * 31 + b"[]]}"), "Its header has more than 32 objects and lists.", id="header-nested"
+        ),
         pytest.param(header(b'{"kid":"k"}'), "Its header has no `alg` that is a string.", id="no-alg"),
         pytest.param(header(b'{"alg":""}'), "Its header has no `alg` that is a string.", id="empty-alg"),
         pytest.param(header(b'{"alg":["ES256"]}'), "Its header has no `alg` that is a string.", id="alg-list"),
