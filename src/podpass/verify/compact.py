@@ -95,7 +95,9 @@ class Envelope:
     __slots__ = ("_payload", "_payload_text", "_signature_text", "header", "signing_input")
 
     def __init__(self, token: str | bytes) -> None:
-        octets = token if isinstance(token, bytes) and len(token) <= TOKEN_LIMIT_BYTES else _octets(token)
+        if len(token) > TOKEN_LIMIT_BYTES:
+            raise _malformed(f"It has {len(token)} bytes; podpass reads {TOKEN_LIMIT_BYTES} at most.")
+        octets = token if isinstance(token, bytes) else _ascii(token)
         self.signing_input, _, self._signature_text = octets.rpartition(b".")
         header_text, second_dot, self._payload_text = self.signing_input.partition(b".")
         if not second_dot or b"." in self._payload_text:
@@ -120,6 +122,8 @@ class Envelope:
             raise _malformed("Its payload cannot be read: it is not a JSON object.") from None
         except (msgspec.DecodeError, RecursionError):
             raise _malformed("Its payload cannot be read: it is not JSON.") from None
+        except UnicodeDecodeError:
+            raise _malformed("Its payload cannot be read: it is not UTF-8.") from None
         except ValueError as error:
             raise _malformed(f"Its payload cannot be read: {error}.") from None
 
@@ -164,11 +168,7 @@ def parse(token: str | bytes) -> CompactToken:
     return CompactToken(dict(header.members), header.algorithm, header.kid, claims, envelope.signing_input, envelope.signature())
 
 
-def _octets(token: str | bytes) -> bytes:
-    if len(token) > TOKEN_LIMIT_BYTES:
-        raise _malformed(f"It has {len(token)} bytes; podpass reads {TOKEN_LIMIT_BYTES} at most.")
-    if isinstance(token, bytes):
-        return token
+def _ascii(token: str) -> bytes:
     try:
         return token.encode("ascii")
     except UnicodeEncodeError:

@@ -135,3 +135,26 @@ def test_an_error_holds_no_part_of_the_token() -> None:
         compact.parse(token)
     assert "secret-subject" not in str(caught.value)
     assert not any(part in str(caught.value) for part in token.split("."))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param(b"[1]", "it is not a JSON object.", id="list"),
+        pytest.param(b"{", "it is not JSON.", id="cut"),
+        pytest.param(b'{"iss":' + b"[" * 5000, "it is not JSON.", id="nested"),
+        pytest.param(b'{"iss":"\xff"}', "it is not UTF-8.", id="bytes"),
+    ],
+)
+def test_an_issuer_is_not_read_of_what_is_no_claims(text: bytes, why: str) -> None:
+    with pytest.raises(MalformedTokenError) as caught:
+        compact.Envelope(payload(text)).issuer()
+    assert caught.value.why == f"Its payload cannot be read: {why}"
+
+
+def test_an_issuer_is_what_the_payload_says_last_and_the_whole_payload_must_say_it_once() -> None:
+    envelope = compact.Envelope(payload(b'{"iss":"a","iss":["b"]}'))
+    assert envelope.issuer() == ["b"]
+    with pytest.raises(MalformedTokenError, match="a member twice"):
+        envelope.claims()
+    assert compact.Envelope(payload(b"{}")).issuer() is None
