@@ -4,8 +4,9 @@
 requests takes the header off on the way to another origin; the hook below is called for each answer on that way.
 """
 
-from functools import partial
-from typing import Any
+import re
+from functools import lru_cache
+from typing import Any, Final
 
 import requests
 from requests.auth import AuthBase
@@ -15,6 +16,8 @@ from podpass.client.origins import Origin
 
 __all__ = ["BearerAuth"]
 
+_NETLOC_END: Final = re.compile(r"[/?#]")
+
 
 class BearerAuth(Bearer, AuthBase):
     """Add the workload's token to the requests to configured origins; see `Bearer`."""
@@ -23,18 +26,21 @@ class BearerAuth(Bearer, AuthBase):
         """Sign a request; called by requests."""
         if AUTHORIZATION not in r.headers and (header := self.header(_origin(r))) is not None:
             r.headers[AUTHORIZATION] = header
-            r.register_hook("response", partial(self._again, header))  # type: ignore[no-untyped-call]  # the stubs leave it out
+            r.register_hook("response", self._again)  # type: ignore[no-untyped-call]  # the stubs leave it out
         return r
 
-    def _again(self, header: str, response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - handed on
+    def _again(self, response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - handed on
         """Send a refused request once more, if there is another token by now."""
+        if response.status_code != UNAUTHORIZED:
+            return response
         request = response.request
-        is_refused = response.status_code == UNAUTHORIZED and request.headers.get(AUTHORIZATION) == header
-        if not is_refused or not isinstance(request.body, bytes | str | None):
+        header = request.headers.get(AUTHORIZATION)  # None: taken off on the way
+        if header is None or not isinstance(request.body, bytes | str | None):
             return response
         second = self.second(_origin(request), header)
         if second is None:
             return response
+        _ = response.content  # else the connection could not be used again
         response.close()
         again = request.copy()
         again.headers[AUTHORIZATION] = second
@@ -45,4 +51,10 @@ class BearerAuth(Bearer, AuthBase):
 
 
 def _origin(request: requests.PreparedRequest) -> Origin:
-    return Origin.of_url(request.url or "")
+    """Return where a prepared request goes; requests has brought its URL into one form."""
+    scheme, _, rest = (request.url or "").partition("://")
+    return _parsed(f"{scheme}://{_NETLOC_END.split(rest, maxsplit=1)[0]}")
+
+
+# As many services as a workload calls; taking a URL apart costs as much as all the rest.
+_parsed = lru_cache(64)(Origin.of_url)

@@ -6,6 +6,7 @@ origin.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import urllib3
@@ -39,6 +40,10 @@ else:
 class _Signing(_Pool):
     bearer: ClassVar[Bearer]
 
+    @cached_property
+    def _origin(self) -> Origin:
+        return Origin.of(self.scheme or "", self.host, self.port)
+
     def urlopen(  # all but four arguments are handed on as they are
         self,
         method: str,
@@ -49,7 +54,7 @@ class _Signing(_Pool):
         **options: Any,  # noqa: ANN401 - as above
     ) -> urllib3.BaseHTTPResponse:
         headers = self.headers if headers is None else headers
-        origin = Origin.of(self.scheme or "", self.host, self.port)
+        origin = self._origin
         if has_authorization(headers) or (header := self.bearer.header(origin)) is None:
             return super().urlopen(method, url, body, headers, *more, **options)
         response = super().urlopen(method, url, body, _with(headers, header), *more, **options)
@@ -62,8 +67,10 @@ class _Signing(_Pool):
         return super().urlopen(method, url, body, _with(headers, second), *more, **options)
 
 
-def _with(headers: Mapping[str, str], header: str) -> urllib3.HTTPHeaderDict:
-    signed = urllib3.HTTPHeaderDict(headers)
+def _with(headers: Mapping[str, str], header: str) -> Mapping[str, str]:
+    if not isinstance(headers, urllib3.HTTPHeaderDict):
+        return {**headers, AUTHORIZATION: header}
+    signed = headers.copy()  # it may hold a name several times
     signed[AUTHORIZATION] = header
     return signed
 

@@ -338,6 +338,15 @@ def test_after_a_success_nothing_is_left_of_the_failures() -> None:
     assert "no answer" not in world.refused("k2").why
 
 
+def test_what_another_thread_has_changed_between_the_look_and_the_search_counts() -> None:
+    world = World().warm()
+    assert world.cache._search("k1", world.clock.now()).kid == "k1"
+    assert world.hangar.flights == 1
+    cold = World()
+    with pytest.raises(KeysUnavailableError):
+        cold.cache._search("k1", cold.clock.now())
+
+
 def test_a_clock_that_is_set_back_costs_one_fetch_and_no_key() -> None:
     world = World().warm()
     world.refused("k2")
