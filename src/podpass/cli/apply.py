@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from podpass.cli.session import confirm, file_option, opened, yes_option
+from podpass.errors import ConfigError
 
 if TYPE_CHECKING:
     from podpass.federate.plan import Plan
+    from podpass.federate.receipt import Receipt
 
 
 @click.command()
@@ -40,29 +42,42 @@ def command(
     from podpass.federate.planning import prepare
     from podpass.federate.safety import Allowances, check_allowed
 
+    if plan_file and plan_file.suffix in {".yaml", ".yml"}:
+        raise click.UsageError(f"{plan_file} looks like a federation file, not like a plan: name it with -f {plan_file}.")
     kept = _kept(plan_file) if plan_file else None
     with opened(Path(kept.subject.file) if kept else file) as session:
         prepared = prepare(session.federation, session.google, session.cluster)
         if kept:
             check_no_drift(kept, prepared.plan)
-        show_plan(prepared.plan, console())
+        show_plan(prepared.plan, console(), session.where)
         allowances = Allowances(allow_delete, allow_undelete, adopt)
         check_allowed(prepared.plan, allowances)
         if prepared.plan.changes:
             confirm("Make these changes?", yes=yes, command="apply")
         with progress() as notify:
             applied = apply(prepared, allowances, notify=notify)
-    if save_receipt:
-        save_receipt.write_text(applied.receipt.to_text() + "\n", encoding="utf-8")
     if applied.changes:
         count = len(applied.changes)
         click.echo(f"{count} change{'' if count == 1 else 's'} made. `podpass doctor` walks the chain with a real token.")
     elif applied.has_confirmed:
         click.echo("The receipt of an interrupted run is confirmed.")
+    if save_receipt:
+        _save(applied.receipt, save_receipt)
+
+
+def _save(receipt: "Receipt", path: Path) -> None:
+    try:
+        path.write_text(receipt.to_text() + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"The receipt could not be written to {path}; everything else is done.",
+            f"{error.strerror}.",
+            "The cluster has it: run the command again with another file.",
+            code="config.file",
+        ) from error
 
 
 def _kept(path: Path) -> "Plan":
-    from podpass.errors import ConfigError
     from podpass.federate.plan import Plan
 
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from podpass.cli.session import confirm, file_option, google, opened, yes_option
+from podpass.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     from podpass.federate.receipt import Receipt
@@ -26,16 +27,22 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
 
     What existed before stays, and so do enabled APIs. Pools and providers are kept by Google for 30 days; their ids stay taken.
     """
-    from podpass.cli.plan_view import console, progress, show_changes
+    from podpass.cli.plan_view import console, progress, show_changes, show_subject
     from podpass.federate import destroy as federate
 
-    out = console()
+    out, cluster = console(), ""
     with ExitStack() as stack:
         if receipt:
             destruction = federate.prepare_without_cluster(_read(receipt), stack.enter_context(google()))
         else:
             session = stack.enter_context(opened(file))
-            destruction = federate.prepare(session.federation.name, session.google, session.cluster)
+            cluster = session.where
+            try:
+                destruction = federate.prepare(session.federation.name, session.google, session.cluster)
+            except UnreachableError as error:
+                raise _with_receipt_in_mind(error) from error
+        if destruction.changes:
+            show_subject(destruction.prepared.plan.subject, out, cluster)
         show_changes(destruction.changes, out)
         for address in destruction.left:
             click.echo(f"    {address}  stays: podpass did not make it")
@@ -49,8 +56,14 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
         click.echo("Nothing to take away." if destruction.has_receipt else "Nothing to take away: this cluster has no receipt.")
 
 
+def _with_receipt_in_mind(error: UnreachableError) -> UnreachableError:
+    if error.full_code != "neighbour.cluster-unreachable":
+        return error
+    gone = "If it is gone for good, `podpass destroy --receipt FILE` takes Google's side away, by the receipt that was kept."
+    return UnreachableError(error.what, error.why, f"{error.next_step} {gone}", code=error.full_code)
+
+
 def _read(path: Path) -> "Receipt":
-    from podpass.errors import ConfigError
     from podpass.federate.receipt import Receipt
 
     try:

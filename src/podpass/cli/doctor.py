@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`podpass doctor`: walk the chain with a real token and name the broken link."""
 
-import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 
 from podpass.cli.failure import FAILED
 from podpass.cli.session import file_option, opened
+from podpass.cli.wrapping import wrap
 from podpass.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from podpass.federate.doctor import Link
 
 _SIGNS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "untried": ("-", "yellow")}
-_WIDTH = 80
-_INDENT = 16
+_SIGN, _INDENT = 4, 16
 
 
 @click.command()
@@ -67,15 +66,10 @@ def _show(title: str, links: "Iterable[Link]") -> bool:
     for link in links:
         sign, colour = _SIGNS[link.state]
         click.secho(f"  {sign} ", fg=colour, nl=False)
-        click.echo(_wrapped(f"{link.name:<11} {link.detail}"))
+        click.echo(wrap(f"{link.name:<11} {link.detail}", first=_SIGN, rest=_INDENT))
         if link.state == "failed":
             is_sound = False
             click.secho(f"{'Next: ':>{_INDENT}}", bold=True, nl=False)
-            click.echo(_wrapped(link.cure))
+            click.echo(wrap(link.cure, first=_INDENT, rest=_INDENT))
     click.echo()
     return is_sound
-
-
-def _wrapped(text: str) -> str:
-    indent = " " * _INDENT
-    return textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)[4:]

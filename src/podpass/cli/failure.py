@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an error looks to the person at the terminal, and which exit code it becomes."""
 
+import os
+import sys
+
 import click
 
+from podpass.cli.wrapping import wrap
 from podpass.errors import ConfigError, PodpassError
 
 FAILED, WRONG_USAGE = 1, 2
@@ -14,11 +18,25 @@ def exit_code(error: PodpassError) -> int:
 
 
 def show(error: PodpassError) -> None:
-    """Print the error on stderr: what happened with its code, then why, then what to do next."""
-    click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
-    click.echo(f"{error.what} [{error.full_code}]", err=True)
+    """Print the error on stderr: what happened with its code, then why, then what to do next. Lines are wrapped on a terminal only."""
+    color = False if os.environ.get("NO_COLOR") else None  # the command, and its context with it, has ended
+    click.secho("Error: ", fg="red", bold=True, err=True, nl=False, color=color)
+    click.echo(_fitted(f"{error.what} [{error.full_code}]", first=len("Error: ")), err=True)
     if error.why:
-        click.echo(error.why, err=True)
+        click.echo(_fitted(error.why), err=True)
     if error.next_step:
-        click.secho("Next: ", bold=True, err=True, nl=False)
-        click.echo(error.next_step, err=True)
+        click.secho("Next: ", bold=True, err=True, nl=False, color=color)
+        click.echo(_fitted(error.next_step, first=len("Next: ")), err=True)
+
+
+def _fitted(text: str, *, first: int = 0) -> str:
+    """Wrap each line of a text below its own beginning; a text for a file or a pipe stays as it is."""
+    if not sys.stderr.isatty():
+        return text
+    lines = []
+    for line in text.split("\n"):
+        words = line.lstrip(" ")
+        indent = len(line) - len(words)
+        lines.append(" " * indent + wrap(words, first=indent + first, rest=indent + (2 if words.startswith("- ") else 0)))
+        first = 0
+    return "\n".join(lines)

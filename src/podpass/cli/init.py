@@ -43,4 +43,7 @@ def command(*, output: Path, project: str | None, context: str | None, workloads
         raise ConfigError(
             f"{output} exists already.", "podpass overwrites no federation file.", "Name another with -o.", code="config.file-exists"
         ) from None
-    click.echo(f"Wrote {output} for context {access.context!r} and project {project}. Next: name your workloads, then podpass plan.")
+    click.echo(f"Wrote {output} for context {access.context!r} and project {project}.")
+    next_step = "say in it what they may do" if workloads else "name your workloads in it"
+    click.secho("Next: ", bold=True, nl=False)
+    click.echo(f"{next_step}, then `podpass plan{'' if output == DEFAULT_FILE else f' -f {output}'}`.")

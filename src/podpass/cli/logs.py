@@ -23,9 +23,13 @@ class JsonLines(logging.Formatter):
 
 
 def set_up_logging(level: int, *, as_json: bool) -> None:
-    """Send podpass's own log to stderr. Other libraries' logs stay silent below warnings: some of them print headers."""
+    """Send podpass's own log to stderr. Other libraries' logs stay silent below warnings: some of them print headers.
+
+    google-auth's warnings say in its words what podpass's own errors say with a cure: they are for --verbose.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if as_json else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logging.getLogger().handlers = [handler]
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("podpass").setLevel(level)
+    logging.getLogger("google.auth").setLevel(logging.WARNING if level <= logging.DEBUG else logging.ERROR)

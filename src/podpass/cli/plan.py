@@ -24,13 +24,13 @@ def command(context: click.Context, *, file: Path, output: Path | None, as_json:
     from podpass.federate.planning import prepare
 
     with opened(file) as session:
-        plan = prepare(session.federation, session.google, session.cluster).plan
+        plan, cluster = prepare(session.federation, session.google, session.cluster).plan, session.where
     if output:
         output.write_text(plan.to_text(), encoding="utf-8")
     if as_json:
         click.echo(plan.to_text(), nl=False)
     else:
-        show_plan(plan, console())
+        show_plan(plan, console(), cluster)
         if output:
             click.echo(f"Kept in {output}: `podpass apply {output}` makes exactly this.")
     if exit_code and plan.changes:

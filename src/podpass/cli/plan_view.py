@@ -3,7 +3,6 @@
 
 import json
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from podpass.cli.wrapping import WIDTH, wrap
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podpass.federate.change import Change, FieldChange
-    from podpass.federate.plan import Plan
+    from podpass.federate.plan import Plan, Subject
     from podpass.federate.run import Event
 
-WIDTH = 80
 _LOOKS = {
     "create": ("+", "green", "create", "created"),
     "update": ("~", "yellow", "change", "changed"),
@@ -36,19 +36,25 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
-def show_plan(plan: "Plan", out: Console) -> None:
-    """Print what would change, and what a reader should know."""
-    subject = plan.subject
-    out.print(Text.assemble(("Federation ", "bold"), (subject.federation, "bold")))
-    out.print(Text(f"  issuer   {subject.issuer}"), soft_wrap=True)
-    out.print(Text(f"  project  {subject.project} ({subject.project_number})"))
+def show_subject(subject: "Subject", out: Console, cluster: str = "") -> None:
+    """Print whose federation this is; `cluster` as a person knows it."""
+    number = f" ({subject.project_number})" if subject.project_number else ""
+    out.print(Text(f"Federation {subject.federation}", style="bold"), soft_wrap=True)
+    for name, value in (("cluster", cluster), ("issuer", subject.issuer), ("project", f"{subject.project}{number}")):
+        if value:
+            out.print(Text(f"  {name:<8} {value}"), soft_wrap=True)
     out.print()
+
+
+def show_plan(plan: "Plan", out: Console, cluster: str = "") -> None:
+    """Print what would change, and what a reader should know."""
+    show_subject(plan.subject, out, cluster)
     for change in plan.changes:
         _show_change(change, out)
     if plan.changes:
         out.print()
     for caution in plan.warnings:
-        out.print(Text.assemble(("Note: ", "yellow"), _wrapped(caution.message, first=len("Note: "))))
+        out.print(Text.assemble(("Note: ", "yellow"), wrap(caution.message, first=len("Note: "), columns=out.width)))
         out.print()
     out.print(Text(summary(plan), style="bold"))
 
@@ -72,11 +78,6 @@ def _show_change(change: "Change", out: Console) -> None:
     out.print(Text.assemble((f"  {sign} ", colour), change.address, (_hint(change), "dim")), soft_wrap=True)
     for field in change.fields:
         out.print(_field(field), soft_wrap=True)
-
-
-def _wrapped(text: str, *, first: int) -> str:
-    """Wrap at the width, without the trailing spaces that a console would fill lines with."""
-    return textwrap.fill(text, WIDTH, initial_indent=" " * first, break_long_words=False, break_on_hyphens=False).lstrip()
 
 
 def _hint(change: "Change") -> str:
@@ -136,10 +137,14 @@ def progress() -> Iterator["Callable[[Event], None]"]:
             elif event.happened == "failed":
                 err.print(Text.assemble(("  ! ", "red"), key, ("  failed", "dim")), soft_wrap=True)
             if status is not None:
-                waits = f": {event.detail} Trying again." if event.happened == "waiting" else ""
-                status.update(Text(f"{', '.join(under_way[:2])}{waits}"[: WIDTH - 4]))
+                status.update(Text(_under_way(under_way, event)[: err.width - 4]))
 
         yield show
+
+
+def _under_way(keys: list[str], event: "Event") -> str:
+    """Say what is being made; of what is tried again, why: nothing seems to happen meanwhile."""
+    return f"trying again: {event.step.key}: {event.detail}" if event.happened == "waiting" else ", ".join(keys[:2])
 
 
 @contextmanager

@@ -3,8 +3,11 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -12,7 +15,9 @@ import click
 from podpass import __version__
 from podpass.cli.failure import exit_code, show
 from podpass.cli.logs import set_up_logging
-from podpass.errors import PodpassError
+from podpass.errors import ConfigError, PodpassError
+
+_log = logging.getLogger(__name__)
 
 # name -> (module below podpass.cli, one line for --help); the help text must not cost an import of every command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -23,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "destroy": ("destroy", "Take away what apply made, and nothing else."),
     "export": ("export", "Print the plan as a script, manifests or issuer documents."),
     "token": ("token", "Get, inspect or explain a token."),
-    "demo": ("demo", "Walk the articles in the sandbox."),
+    "demo": ("demo", "See it all work, step by step, in a sandbox."),
     "sandbox": ("sandbox", "Run Google and Kubernetes on this machine."),
 }
 
@@ -34,6 +39,16 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the commands in the order in which a person meets them."""
         return list(COMMANDS)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with; a mistyped one is told which was meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            if not close:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean '{close[0]}'?", ctx) from None
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import one command; None if there is none of that name."""
@@ -62,11 +77,14 @@ def podpass(*, verbose: bool, log_format: str, no_color: bool) -> None:
     """
     if no_color:
         os.environ["NO_COLOR"] = "1"
+    if os.environ.get("NO_COLOR"):
+        click.get_current_context().color = False
     set_up_logging(logging.DEBUG if verbose else logging.WARNING, as_json=log_format == "json")
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run `podpass` and leave the process with its exit code."""
+    _end_as_by_ctrl_c()
     try:
         code = podpass.main(args=list(args) if args is not None else None, prog_name="podpass", standalone_mode=False)
     except click.exceptions.Abort:
@@ -81,4 +99,20 @@ def main(args: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output has gone: `podpass plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:  # a file that the user named: -o into a folder that does not exist, a full disk
+        if error.filename is None:
+            raise
+        _log.debug("", exc_info=True)
+        unusable = ConfigError(f"{error.filename} cannot be used.", f"{error.strerror}.", code="config.file")
+        show(unusable)
+        code = exit_code(unusable)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Let SIGTERM and a closed terminal end podpass as Ctrl-C does: what was begun is tidied up. What the parent ignores stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)

@@ -7,23 +7,32 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from podpass.cli.failure import WRONG_USAGE
 from podpass.errors import ConfigError
 
 ENVIRONMENT_FILE = "environment.json"
 
 
+def _checked_project(context: click.Context, option: click.Parameter, value: str) -> str:  # noqa: ARG001 - click's signature
+    from podpass.names.project import check_project_id
+
+    check_project_id(value)
+    return value
+
+
 def sandbox_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that shape a sandbox."""
     options = [
-        click.option("--project", "project_id", default="demo-project", show_default=True, help="The project's id."),
+        click.option(
+            "--project", "project_id", default="demo-project", show_default=True, callback=_checked_project, help="The project's id."
+        ),
         click.option(
             "--propagation", type=click.FloatRange(0, 600), default=1.0, show_default=True, help="Seconds until a changed IAM policy holds."
         ),
@@ -58,7 +67,7 @@ def command() -> None:
     """
 
 
-@command.command("exec", context_settings={"ignore_unknown_options": True})
+@command.command("exec", short_help="Run one command in a sandbox of its own.", context_settings={"ignore_unknown_options": True})
 @sandbox_options
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(cmd: tuple[str, ...], **settings: Any) -> None:  # noqa: ANN401 - click's values
@@ -66,19 +75,47 @@ def execute(cmd: tuple[str, ...], **settings: Any) -> None:  # noqa: ANN401 - cl
 
     Write -- before CMD: podpass sandbox exec -- kubectl get nodes
     """
-    with hosted(**settings) as sandbox:
-        # Ctrl-C is for CMD; the terminal sends it to both, and the sandbox must outlive it. (A handler, unlike SIG_IGN, is not inherited.)
-        previous = signal.signal(signal.SIGINT, lambda *_: None)
+    if cmd[0].startswith("-"):
+        raise click.NoSuchOption(cmd[0], ctx=click.get_current_context())
+    with hosted(**settings) as sandbox, _signals_for_the_child() as adopt:
         try:
             child = subprocess.Popen(cmd, env=os.environ | sandbox.environment())  # noqa: S603 - what the user asked for
-            code = child.wait()
         except (FileNotFoundError, PermissionError) as error:
             raise ConfigError(
                 f"{cmd[0]!r} cannot be run.", f"{error.strerror}.", "Name a program that is on PATH.", code="config.command"
             ) from error
-        finally:
-            signal.signal(signal.SIGINT, previous)
+        adopt(child)
+        code = child.wait()
     click.get_current_context().exit(code if code >= 0 else 128 - code)
+
+
+@contextmanager
+def _signals_for_the_child() -> Iterator["Callable[[subprocess.Popen[bytes]], None]"]:
+    """Let the child end first. Ctrl-C is its own, the terminal sends it to both; what is sent to us alone is passed on to it."""
+    children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
+
+    def relay(number: int, _: object) -> None:
+        if children:
+            children[0].send_signal(number)
+        else:
+            early.append(number)
+
+    def adopt(child: "subprocess.Popen[bytes]") -> None:
+        children.append(child)
+        for number in early:
+            child.send_signal(number)
+
+    def ignore(*_: object) -> None:
+        """Do nothing; a handler, unlike SIG_IGN, is not inherited."""
+
+    handlers: dict[int, Callable[[int, Any], None]] = {signal.SIGINT: ignore, signal.SIGTERM: relay, signal.SIGHUP: relay}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield adopt
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @command.command()
@@ -92,7 +129,7 @@ def run(state_dir: Path | None, **settings: Any) -> None:  # noqa: ANN401 - clic
     if settings["kubeconfig"] and settings["control_plane"]:
         raise click.UsageError("--kubeconfig and --control-plane exclude each other: both say which cluster it is.")
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
     with hosted(state_dir=state_dir.absolute() if state_dir else None, **settings) as sandbox:
         environment = sandbox.environment()
@@ -104,8 +141,9 @@ def run(state_dir: Path | None, **settings: Any) -> None:  # noqa: ANN401 - clic
             click.echo(_exports(environment))
         click.echo("Ctrl-C ends it.")
         ended.wait()
-    if state_dir:
-        (state_dir / ENVIRONMENT_FILE).unlink(missing_ok=True)
+        if state_dir:  # while it is locked still: the next one may wait for it
+            (state_dir / ENVIRONMENT_FILE).unlink(missing_ok=True)
+    click.echo(f"The sandbox has ended; {state_dir} keeps what was in it." if state_dir else "The sandbox has ended.")
 
 
 def _keep(environment: dict[str, str], path: Path) -> None:
@@ -120,12 +158,20 @@ def _exports(environment: dict[str, str]) -> str:
 
 
 @command.command()
-@click.option("--state", "state_dir", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Its folder.")
+@click.option(
+    "--state",
+    "state_dir",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of `sandbox run --state`.",
+)
 def env(state_dir: Path) -> None:
     """Print `export` lines that enter a running sandbox."""
-    try:
-        environment = json.loads((state_dir / ENVIRONMENT_FILE).read_text())
-    except (OSError, ValueError) as error:
-        click.echo(f"No sandbox runs in {state_dir}: start one with `podpass sandbox run --state {state_dir}`.", err=True)
-        raise click.exceptions.Exit(WRONG_USAGE) from error
-    click.echo(_exports(environment))
+    from podpass.sandbox.node.lease import LOCK, is_free
+
+    lock, file = state_dir / LOCK, state_dir / ENVIRONMENT_FILE
+    if not (lock.exists() and file.exists()) or is_free(lock):  # a killed one leaves its file behind
+        raise ConfigError(
+            f"No sandbox runs in {state_dir}.", "", f"Start one: `podpass sandbox run --state {state_dir}`.", code="config.no-sandbox"
+        )
+    click.echo(_exports(json.loads(file.read_text())))

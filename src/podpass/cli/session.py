@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from podpass.cli.failure import FAILED
 from podpass.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class Session:
     google: "GoogleClient"
     cluster: "KubeClient"
 
+    @property
+    def where(self) -> str:
+        """The cluster, as a person knows it: the kubeconfig's context and the server."""
+        return f"{self.cluster.access.context} ({self.cluster.access.server})"
+
 
 @contextmanager
 def opened(file: Path) -> Iterator[Session]:
@@ -67,7 +73,7 @@ def confirm(question: str, *, yes: bool, command: str) -> None:
 
     Raises:
         ConfigError: There is no terminal, and --yes was not given.
-        click.Abort: The answer is no.
+        click.exceptions.Exit: The answer is no.
     """
     if yes:
         return
@@ -78,4 +84,6 @@ def confirm(question: str, *, yes: bool, command: str) -> None:
             f"Read `podpass plan`, then run `podpass {command} --yes`.",
             code="config.no-terminal",
         )
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(FAILED)

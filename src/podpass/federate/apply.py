@@ -97,19 +97,20 @@ def complain(outcome: Outcome, made: int, planned: int, command: str) -> None:
     """Raise the error of a run that did not come to its end."""
     if outcome.failure is None and not outcome.is_interrupted:
         return
+    again = f"`podpass {command}` again: it continues where this run stopped."
     so_far = f"{made} of {planned} changes {'was' if made == 1 else 'were'} made"
     if outcome.failure is None:
         raise PartlyAppliedError(
             f"Interrupted: {so_far}.",
             "What had been sent was waited for, and the receipt knows of it." if made else "",
-            f"Run `podpass {command}` again: it continues where this run stopped.",
+            f"Run {again}",
             code="plan.interrupted",
         )
     failure = outcome.failure
     raise PartlyAppliedError(
         f"{so_far}, then: {failure.what}",
         failure.why,
-        f"{failure.next_step} Then run `podpass {command}` again: it continues where this run stopped.".strip(),
+        f"{failure.next_step} Then run {again}" if failure.next_step else f"Run {again}",
     ) from failure
 
 

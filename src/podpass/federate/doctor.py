@@ -261,7 +261,8 @@ class _Walk:
         if not granted:
             cure = "A new grant takes up to some minutes: run `podpass doctor` again. Else look for a deny policy."
             return Link("call", "failed", f"It has none of the permissions of {role} on {project} yet.", cure)
-        return Link("call", "passed", f"{len(granted)} of {len(asked)} permissions of {role} asked for, on {project}.")
+        detail = f"It has {len(granted)} of the {len(asked)} permissions of {role} that were asked about, on {project}."
+        return Link("call", "passed", detail)
 
     def _permissions(self, role: str) -> list[str]:
         found: Mapping[str, JSON] = self.patient.google.call(Request("GET", "iam", f"/v1/{role}", f"look up {role}"))

@@ -31,7 +31,7 @@ class Event:
     """Something happened to a step."""
 
     step: Step
-    happened: Literal["started", "waiting", "done", "failed"]
+    happened: Literal["started", "waiting", "done", "failed", "given up"]
     detail: str = ""
 
 
@@ -56,6 +56,10 @@ Act = Callable[[Step], Mapping[str, str]]
 """Makes one step true; returns the uids of what it made, by address. May be called again for the same step."""
 IsTeething = Callable[[PodpassError], bool]
 """Whether an error may come from something new that is not known everywhere yet."""
+
+
+class _GivenUpError(Exception):
+    """Ctrl-C came while a step waited for its next try: it is not made, and nothing is wrong with it."""
 
 
 def run(
@@ -112,6 +116,9 @@ class _Run:
             self.outcome.failure = self.outcome.failure or error
             self.notify(Event(step, "failed", error.what))
             return
+        except _GivenUpError:
+            self.notify(Event(step, "given up"))
+            return
         self.outcome.done.add(key)
         order.done(key)
         self.notify(Event(step, "done"))
@@ -128,5 +135,7 @@ class _Run:
                     raise
                 self.notify(Event(step, "waiting", error.what))
                 if self.stopping.wait(pause_s):
+                    if self.outcome.is_interrupted:
+                        raise _GivenUpError from error
                     raise
             pause_s = min(pause_s * 1.6, _LONGEST_PAUSE_S)

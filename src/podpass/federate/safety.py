@@ -258,7 +258,7 @@ def cautions(situation: Situation) -> Iterator[Caution]:
             yield Caution("long-token", f"The token of {account} lives {hours}; kubelet renews it, so 1 h is enough.")
         if account not in situation.facts.account_uids:
             create = f"kubectl -n {account.namespace} create serviceaccount {account.name}"
-            yield Caution("account-missing", f"The Kubernetes account {account} is not there yet: {create}")
+            yield Caution("account-missing", f"The Kubernetes account {account} is not there yet. Run `{create}`.")
 
 
 def _issuer_cautions(situation: Situation) -> Iterator[Caution]:

@@ -8,6 +8,7 @@ also when a later part fails to start.
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import tempfile
 import threading
@@ -74,6 +75,9 @@ class Sandbox:
         async with contextlib.AsyncExitStack() as stack:
             lease.sweep(Path(tempfile.gettempdir()), _TEMPORARY, f"node/{lease.LOCK}")
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True)))
+            if self.settings.state_dir:  # two sandboxes would write one journal
+                self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+                stack.callback(os.close, lease.lock(self.settings.state_dir))
             self.universe = Universe(self.settings, self._clock)
             stack.callback(self.universe.close)
             authority = AuthorityCA((self.settings.state_dir or directory) / "ca")

@@ -4,7 +4,8 @@ import json
 
 from rich.console import Console
 
-from podpass.cli.plan_view import WIDTH, show_plan, summary
+from podpass.cli.plan_view import show_plan, summary
+from podpass.cli.wrapping import WIDTH
 from podpass.federate.change import Action, Change, FieldChange
 from podpass.federate.plan import Caution, Plan, Subject
 

@@ -1,83 +1,123 @@
 # SPDX-License-Identifier: Apache-2.0
-import json
-import logging
-from collections.abc import Callable
+"""What a person meets who mistypes, misses, or changes their mind."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from podpass.cli.root import COMMANDS
-from podpass.errors import ConfigError, PodpassError
+from podpass.cli.root import podpass
 
-Type = Callable[..., Any]
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_that_help_lists_has_help_that_begins_alike(typed: Type, name: str) -> None:
-    listed = typed("--help")
-    assert (listed.code, listed.err) == (0, "")
-    assert f"  {name} " in listed.out
-    own = typed(name, "--help")
-    assert own.code == 0
-    assert f"Usage: podpass {name}" in own.out
+PROGRAM = str(Path(sys.executable).with_name("podpass"))
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{name: here, context: {cluster: here, user: me}}]
+clusters: [{name: here, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: me, user: {token: none}}]
+"""
 
 
-def test_a_command_that_is_not_there_is_wrong_usage(typed: Type) -> None:
-    ended = typed("aply")
-    assert ended.code == 2
-    assert "No such command 'aply'" in ended.err
+def run(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    bare = {name: value for name, value in os.environ.items() if name not in {"GOOGLE_APPLICATION_CREDENTIALS", "KUBECONFIG"}}
+    return subprocess.run(
+        [PROGRAM, *arguments], cwd=folder, env=bare | {"HOME": str(folder)} | environment, capture_output=True, text=True, check=False
+    )
 
 
-def raising(error: BaseException) -> Callable[..., None]:
-    def fail(**_: object) -> None:
-        raise error
-
-    return fail
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "told"),
-    [
-        (ConfigError("W.", "Y.", "N.", code="config.x"), 2, "Error: W. [config.x]\nY.\nNext: N.\n"),
-        (PodpassError("W."), 1, "Error: W. [podpass]\n"),
-        (KeyboardInterrupt(), 1, "Interrupted.\n"),
-    ],
-    ids=["config", "other", "ctrl-c"],
-)
-def test_what_goes_wrong_becomes_sentences_and_an_exit_code(
-    typed: Type, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str
-) -> None:
-    from podpass.cli import plan  # noqa: PLC0415 - commands are imported when they are asked for
-
-    monkeypatch.setattr(plan.command, "callback", raising(error))
-    ended = typed("plan")
-    assert (ended.code, ended.out, ended.err.lstrip("\n")) == (code, "", told)
+def on_a_terminal(*command: str, **environment: str) -> str:
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover - another process
+        os.environ.update(environment)
+        os.execvp(command[0], command)
+    seen = b""
+    while select.select([terminal], [], [], 30)[0]:
+        try:
+            octets = os.read(terminal, 4096)
+        except OSError:  # so Linux says that the other side has gone
+            break
+        if not octets:
+            break
+        seen += octets
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    return seen.decode().replace("\r\n", "\n")
 
 
-def test_a_federation_file_that_is_not_there_is_told_with_its_cure(typed: Type, tmp_path: Path) -> None:
-    ended = typed("plan", "-f", str(tmp_path / "podpass.yaml"))
-    assert ended.code == 2
-    assert "podpass.yaml cannot be read. [config.unreadable]" in ended.err
-    assert "Next: Run `podpass init` to write one, or name it with -f." in ended.err
+def test_a_mistyped_command_is_told_which_was_meant() -> None:
+    assert "No such command 'plna'. Did you mean 'plan'?" in CliRunner().invoke(podpass, ["plna"]).output
+    assert "Did you mean" not in CliRunner().invoke(podpass, ["xyzzy"]).output
 
 
-def test_a_state_without_a_sandbox_is_told_with_its_cure(typed: Type, tmp_path: Path) -> None:
-    ended = typed("sandbox", "env", "--state", str(tmp_path))
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err == f"No sandbox runs in {tmp_path}: start one with `podpass sandbox run --state {tmp_path}`.\n"
+def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+    done = run("init", "--project", "demo-project", "-o", "nowhere/podpass.yaml", folder=tmp_path, KUBECONFIG="kubeconfig")
+    assert done.stderr == "Error: nowhere/podpass.yaml cannot be used. [config.file]\nNo such file or directory.\n"
+    assert done.returncode == 2
 
 
-def test_log_lines_can_be_had_as_json(typed: Type, capsys: pytest.CaptureFixture[str]) -> None:
-    typed("--verbose", "--log-format", "json", "token", "inspect", stdin="x")
-    logging.getLogger("podpass.x").error("said", exc_info=ValueError("why"))
-    line = json.loads(capsys.readouterr().err)
-    assert (line["level"], line["logger"], line["message"]) == ("error", "podpass.x", "said")
-    assert "ValueError: why" in line["exception"]
+def test_a_federation_file_given_as_a_plan_is_told_its_option(tmp_path: Path) -> None:
+    done = run("apply", "podpass.yaml", folder=tmp_path)
+    assert "name it with -f podpass.yaml." in done.stderr
+    assert done.returncode == 2
 
 
-def test_other_libraries_are_not_heard_below_warnings(typed: Type, capsys: pytest.CaptureFixture[str]) -> None:
-    typed("--verbose", "token", "inspect", stdin="x")
-    logging.getLogger("httpx2").info("authorization: …")
-    logging.getLogger("podpass.google").debug("GET iam")
-    assert capsys.readouterr().err == "DEBUG podpass.google: GET iam\n"
+def test_libraries_do_not_speak_before_the_error(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+    done = run("init", folder=tmp_path, KUBECONFIG="kubeconfig", NO_GCE_CHECK="true", CLOUDSDK_CONFIG=str(tmp_path))
+    assert done.stderr.startswith("Error: There are no Google credentials here.")
+
+
+@pytest.mark.parametrize("arguments", [("--no-color",), ()])
+def test_no_colour_is_no_colour_on_a_terminal_too(arguments: tuple[str, ...]) -> None:
+    environment = {} if arguments else {"NO_COLOR": "1"}
+    shown = on_a_terminal(PROGRAM, *arguments, "plan", "-f", "nowhere.yaml", **environment)
+    assert "Error: nowhere.yaml cannot be read." in shown
+    assert "\x1b" not in shown
+
+
+def test_errors_are_wrapped_on_a_terminal_and_their_commands_stay_whole() -> None:
+    shown = on_a_terminal(PROGRAM, "--no-color", "plan", "-f", "x" * 40 + ".yaml", COLUMNS="60")
+    assert [line for line in shown.splitlines() if len(line) > 60] == []
+    assert "`podpass init`" in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_sandbox_that_is_told_to_end_tells_its_command_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    command = [PROGRAM, "sandbox", "exec", "--", "sh", "-c", "echo up; exec sleep 60"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_is_told_to_end_says_so_and_no_more(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "podpass.yaml")  # reading it waits for ever
+    process = subprocess.Popen([PROGRAM, "plan"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert said.strip() == "Interrupted."
+    assert process.returncode == 1
+
+
+def test_options_of_the_sandbox_are_not_taken_for_its_command() -> None:
+    answer = CliRunner().invoke(podpass, ["sandbox", "exec", "--state", "x", "--", "true"])
+    assert re.search(r"No such option '?--state'?", answer.output)
+
+
+def test_the_sandbox_s_project_is_one_that_google_would_have() -> None:
+    answer = CliRunner().invoke(podpass, ["sandbox", "exec", "--project", "X", "--", "true"])
+    assert "cannot be the id of a Google project" in str(answer.exception)

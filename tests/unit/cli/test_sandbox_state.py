@@ -27,3 +27,28 @@ def test_the_environment_is_written_anew_and_privately(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
+
+
+def test_a_state_directory_has_one_sandbox_at_a_time_and_no_ghosts(tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("podpass"))
+    state = ["--state", str(tmp_path)]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_path)}
+
+    def ask(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([program, "sandbox", *arguments, *state], capture_output=True, text=True, check=False, timeout=30)
+
+    process = subprocess.Popen([program, "sandbox", "run", *state], stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    while "Ctrl-C" not in (line := process.stdout.readline()):
+        assert line, "it ended"
+    second = ask("run")
+    assert "belongs to a running sandbox" in second.stderr
+    assert second.returncode == 1
+    assert "export KUBECONFIG=" in ask("env").stdout, "the second one has not spoilt the first"
+    process.kill()
+    process.communicate(timeout=30)
+    assert (tmp_path / "environment.json").exists(), "nobody could tidy up"
+    ghost = ask("env")
+    assert ghost.stdout == ""
+    assert f"No sandbox runs in {tmp_path}." in ghost.stderr
+    assert ghost.returncode == 2

@@ -2,6 +2,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -117,3 +118,23 @@ def test_ctrl_c_lets_what_has_been_sent_finish_and_begins_nothing_new() -> None:
         signal.signal(signal.SIGINT, previous)
     assert outcome.is_interrupted
     assert "b" not in outcome.done
+
+
+def test_ctrl_c_during_a_wait_is_no_failure_of_the_step_that_waited() -> None:
+    events: list[Event] = []
+
+    def notify(event: Event) -> None:
+        events.append(event)
+        if event.happened == "waiting":
+            time.sleep(0.1)  # until the run itself waits, too
+            os.kill(os.getpid(), signal.SIGINT)
+
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        outcome = run(graph(step("a", is_patient=True)), _refused, is_teething=always, notify=notify)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert outcome.is_interrupted
+    assert outcome.failure is None
+    assert outcome.done == set()
+    assert [event.happened for event in events] == ["started", "waiting", "given up"]

@@ -239,7 +239,7 @@ def test_a_key_that_google_cannot_use_is_named(federation: Federation, facts: Fa
 def test_a_missing_account_is_said_with_the_command_that_makes_it(federation: Federation, facts: Facts) -> None:
     (caution,) = safety.cautions(situation(federation, replace(facts, account_uids={})))
     assert caution.code == "account-missing"
-    assert caution.message.endswith("kubectl -n default create serviceaccount workload-identity-demo")
+    assert caution.message.endswith("Run `kubectl -n default create serviceaccount workload-identity-demo`.")
 
 
 def test_a_token_that_lives_long_is_warned_about(federation: Federation, facts: Facts, workload: Workload) -> None:

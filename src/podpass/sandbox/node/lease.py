@@ -92,10 +92,11 @@ def _is_left_behind(link: Path) -> bool:
     if owner is None:
         # The agent's directory is gone with it. Another dangling link may be the machine's own, to something not mounted now.
         return not link.exists() and target.is_absolute() and _OF_AN_AGENT.search(str(target)) is not None
-    return _is_free(owner)
+    return is_free(owner)
 
 
-def _is_free(lock_file: Path) -> bool:
+def is_free(lock_file: Path) -> bool:
+    """Tell whether no sandbox that lives has locked this file."""
     with lock_file.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,7 +118,7 @@ def sweep(temporary: Path, prefix: str, lock_file: str = LOCK) -> None:
         try:
             status = found.stat()
             # A lock that has only just been made may be taken in a moment.
-            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _FRESH_S and _is_free(found):
+            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _FRESH_S and is_free(found):
                 shutil.rmtree(directory, ignore_errors=True)
         except OSError:  # another sandbox was faster
             continue
