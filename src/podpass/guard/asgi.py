@@ -55,6 +55,9 @@ class GuardMiddleware:
 
     async def _decide(self, request: Incoming) -> Decision:
         decision = self._guard.decide_now(request)
+        if isinstance(decision, Allow):
+            self._guard.record(request, decision)
+            return decision
         waited: set[str] = set()
         while (flight := pending(decision, waited)) is not None:
             await _landing(asyncio.wrap_future(flight))

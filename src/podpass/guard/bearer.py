@@ -23,10 +23,11 @@ def read_token(headers: Iterable[tuple[bytes, bytes]], *, serverless_first: bool
         SeveralCredentialsError: The header is there twice, or holds two credentials: servers join repeated headers with a comma.
         MalformedTokenError: Nothing stands behind the word.
     """
-    values = [value for name, value in headers if name == _SERVERLESS] if serverless_first else []
-    values = values or [value for name, value in headers if name == _AUTHORIZATION]
+    values = [value for name, value in headers if name == _SERVERLESS] if serverless_first else None
     if not values:
-        return None
+        values = [value for name, value in headers if name == _AUTHORIZATION]
+        if not values:
+            return None
     if len(values) > 1 or (b"," in values[0] and b"bearer" in values[0].lower()):
         raise SeveralCredentialsError(
             "The request carries more than one credential.",

@@ -10,6 +10,7 @@ import logging
 from datetime import datetime
 from typing import Final
 
+from podpass.clock import Clock
 from podpass.guard.decide import Allow, Decision
 from podpass.guard.incoming import Incoming
 from podpass.names.secret import redact
@@ -19,12 +20,12 @@ LOGGER: Final = logging.getLogger("podpass.guard.decisions")
 _PATH_LIMIT_CHARS = 512
 
 
-def log(request: Incoming, decision: Decision, policy: InvokerPolicy, now: datetime) -> None:
+def log(request: Incoming, decision: Decision, policy: InvokerPolicy, clock: Clock) -> None:
     """Write down a decision, if anybody listens."""
     level = logging.INFO if isinstance(decision, Allow) and decision.audited is None else logging.WARNING
     if LOGGER.isEnabledFor(level):
         # ASCII alone: whatever a subject or path is made of, no line ends early, and no terminal obeys it.
-        LOGGER.log(level, "%s", json.dumps(_record(request, decision, policy, now), separators=(",", ":")))
+        LOGGER.log(level, "%s", json.dumps(_record(request, decision, policy, clock.now()), separators=(",", ":")))
 
 
 def _record(request: Incoming, decision: Decision, policy: InvokerPolicy, now: datetime) -> dict[str, object]:

@@ -109,7 +109,7 @@ class Guard:
     def record(self, request: Incoming, decision: Decision) -> None:
         """Count a decision and write it down."""
         self.metrics.count(decision)
-        decision_log.log(request, decision, self._judge.policy, self._clock.now())
+        decision_log.log(request, decision, self._judge.policy, self._clock)
 
     def reload(self) -> None:
         """Read the policy file again; if anything about it is wrong, the last good policy stays."""

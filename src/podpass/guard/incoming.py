@@ -2,11 +2,15 @@
 """What a shell tells about a request."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from podpass.errors import AmbiguousMethodError, AmbiguousPathError
 from podpass.guard.paths import read_path
+
+# Those that need no second look.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -36,7 +40,7 @@ class Incoming(msgspec.Struct, frozen=True):
             AmbiguousMethodError: It has small letters. To HTTP `post` is another method than `POST`; some frameworks, such as Django, serve
                 both alike, and a rule for POST would have judged only one.
         """
-        if self.method == self.method.upper():
+        if self.method in _METHODS or self.method == self.method.upper():
             return self.method
         raise AmbiguousMethodError(
             f"The method {self.method[:32]!r} can be read in more than one way.",

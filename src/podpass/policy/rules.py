@@ -88,7 +88,9 @@ class Verdict(msgspec.Struct, frozen=True):
         """The verdict as half a sentence, for the log."""
         if self.rule is None:
             return "no rule is for this path" if self.refusal is Refusal.NO_RULE else "no rule is for this method on this path"
-        ending = {None: "admits", Refusal.NOT_A_MEMBER: "does not name"}.get(self.refusal, "has a condition that does not hold for")
+        if self.refusal is None:
+            return f"rule {self.rule.name} admits the caller"
+        ending = "does not name" if self.refusal is Refusal.NOT_A_MEMBER else "has a condition that does not hold for"
         return f"rule {self.rule.name} {ending} the caller"
 
     def __bool__(self) -> NoReturn:
@@ -128,7 +130,10 @@ class RuleTable:
         rule = rules.get(request.method) or (rules.get("GET") if request.method == "HEAD" else None) or rules.get(None)
         if rule is None:
             return Verdict(None, Refusal.NO_METHOD)
-        if not any(member.admits(identity) for member in rule.members):
+        for member in rule.members:
+            if member.admits(identity):
+                break
+        else:
             return Verdict(rule, Refusal.NOT_A_MEMBER)
         if rule.condition is not None and not rule.condition.holds(identity):
             return Verdict(rule, Refusal.CONDITION)
