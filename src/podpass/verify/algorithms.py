@@ -6,9 +6,9 @@ Kubernetes and Google use. The order of rows matters for keys that do not say wh
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -28,8 +28,7 @@ RSA_MOST_EXPONENT = 2**31 - 1
 _Check = Callable[[Any, bytes, bytes], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Algorithm:
+class Algorithm(msgspec.Struct, frozen=True):
     """One row of the table.
 
     Attributes:

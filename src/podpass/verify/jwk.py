@@ -3,9 +3,9 @@
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -29,8 +29,7 @@ _ED25519: Final = "Ed25519"
 _ED25519_BYTES = 32
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationKey:
+class VerificationKey(msgspec.Struct, frozen=True):
     """A public key, its id, and the one algorithm it verifies."""
 
     kid: str

@@ -7,8 +7,9 @@ key can be used is refused.
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Self
+
+import msgspec
 
 from podpass.errors import KeySetError, UnknownKeyError
 from podpass.verify import strict_json
@@ -23,8 +24,7 @@ SET_LIMIT_BYTES = 1024 * 1024
 SET_LIMIT_KEYS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedKey:
+class SkippedKey(msgspec.Struct, frozen=True):
     """An entry of a set that cannot be used, and why."""
 
     kid: str | None
@@ -34,8 +34,7 @@ class SkippedKey:
         return f"{'a key without kid' if self.kid is None else quoted(self.kid)}: {self.why}"
 
 
-@dataclass(frozen=True, slots=True)
-class KeySet:
+class KeySet(msgspec.Struct, frozen=True):
     """The usable keys of one issuer, by id.
 
     Attributes:
