@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers that fork: the guard is made before, and judges in the workers. Skipped where the servers are not installed."""
 
+import atexit
+import itertools
 import multiprocessing
 import os
 import re
@@ -93,8 +95,14 @@ def _lost_in_gevent(target: bytes, headers: Headers) -> bool:
     return is_no_path(target, headers) or re.search(rb"%2f|%(?![0-9a-f]{2})", target, re.IGNORECASE) is not None
 
 
+# One folder a test process, gone with it; the servers' processes leave without their atexit.
+_FOLDER = tempfile.TemporaryDirectory(prefix="podpass-guard-", ignore_cleanup_errors=True)
+atexit.register(_FOLDER.cleanup)
+_NUMBERS = itertools.count()
+
+
 def _far() -> FarHandler:
-    return FarHandler(Path(tempfile.mkdtemp(prefix="podpass-guard-")) / "calls")
+    return FarHandler(Path(_FOLDER.name) / f"calls-{next(_NUMBERS)}")
 
 
 def _shells() -> Iterator[Shell]:
