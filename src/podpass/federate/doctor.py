@@ -31,6 +31,7 @@ from podpass.wif import Judgement, Provider, judge
 
 _OF_THE_TOKEN: Final = ("parse", "issuer", "audience", "lifetime", "key", "signature")
 _ASKED_AT_MOST: Final = 20
+_INLINE_KEYS: Final = "oidc.jwksJson"  # what is wrong with them is told by the link of the keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ class Patient:
             pool_disabled=bool(pool.body.get("disabled")),
         )
 
+    def provider_drift(self) -> frozenset[str]:
+        """Return the fields of the provider that are not as the file says."""
+        changes = (one for one in self.prepared.plan.changes if one.kind is Kind.PROVIDER and one.action is not Action.ADOPT)
+        return frozenset(field.name for change in changes for field in change.fields)
+
     def keys(self) -> KeySet:
         """Return the keys that Google has of the issuer."""
         inline = self.provider().jwks_json
@@ -136,9 +142,9 @@ def _provider(patient: Patient) -> Link:
             return Link("provider", "failed", f"The {kind} is {seen.status}.", "Run `podpass apply`.")
         if seen.body.get("disabled"):
             return Link("provider", "failed", f"The {kind} is disabled.", "Find out who disabled it, and why; `podpass apply` enables it.")
-    drift = [change for change in patient.prepared.plan.changes if change.kind is Kind.PROVIDER and change.action is not Action.ADOPT]
+    drift = patient.provider_drift() - {_INLINE_KEYS}
     if drift:
-        fields = ", ".join(field.name for field in drift[0].fields)
+        fields = ", ".join(sorted(drift))
         return Link("provider", "failed", f"It is not as the file says: {fields}.", "Run `podpass plan`, then `podpass apply`.")
     return Link("provider", "passed", str(patient.provider().name.provider))
 
@@ -154,6 +160,10 @@ def _keys(patient: Patient) -> Link:
         return Link(
             "keys", "failed", f"The cluster has {len(missing)} that Google does not have: {missing[0][:12]}….", "Run `podpass apply`."
         )
+    if _INLINE_KEYS in patient.provider_drift():
+        former = sum(kid not in own.keys for kid in known.keys)
+        detail = f"Google trusts {former} that the cluster does not have any more." if former else "They are not where the file says."
+        return Link("keys", "failed", detail, "Run `podpass apply`.")
     return Link("keys", "passed", f"{len(own.keys)} of the cluster, all {where}.")
 
 

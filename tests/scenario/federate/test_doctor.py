@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first broken link is named, with its cure."""
 
+import json
 import time
 
 import pytest
@@ -64,6 +65,28 @@ def test_a_disabled_provider_is_named(story: Story) -> None:
     found, out = examined(story)
     assert found[-1] == "✗ provider"
     assert "disabled" in out
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [("", "The cluster has 1 that Google does not have"), ("present", "Google trusts 1 that the cluster does not have any more")],
+)
+def test_keys_that_were_rotated_are_named_by_their_own_link(story: Story, extra: str, said: str) -> None:
+    story.done("apply", "--yes")
+    name = PoolName("demo-project", story.name).provider("cluster")
+    provider = iam.get_provider(story.google, name)
+    assert provider
+    oidc = provider["oidc"]
+    keys = json.loads(oidc["jwksJson"])["keys"]
+    former = [key | {"kid": "former"} for key in keys]
+    jwks = json.dumps({"keys": keys + former if extra else former})
+    iam.update_provider(story.google, name, {"oidc": oidc | {"jwksJson": jwks}}, ["oidc"])
+    found, out = examined(story)
+    assert found == ["✓ issuer", "✓ provider", "✗ keys"]
+    assert said in out
+    assert "Next: Run `podpass apply`." in out
+    story.done("apply", "--yes")
+    assert examined(story)[0] == CLUSTER + WORKLOAD
 
 
 def test_a_condition_that_is_false_is_shown(story: Story) -> None:
