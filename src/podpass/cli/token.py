@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podpass.cli.failure import FAILED
+from podpass.cli.wrapping import wrap
 from podpass.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # A token is 16 KiB at most; reading a little more is enough to say that it is too large.
 _READ_LIMIT_BYTES = 64 * 1024
+_SIGN, _INDENT = 4, 20
 
 
 @click.group()
@@ -116,7 +118,7 @@ def _readable(name: str, value: Any) -> str:  # noqa: ANN401 - whatever the issu
     return printable
 
 
-@command.command()
+@command.command(short_help="Judge a token as Google would, check by check.")
 @_source
 @_token_file
 @click.option(
@@ -179,12 +181,12 @@ def _print_json(explanation: "Explanation") -> None:
 def _print_trace(explanation: "Explanation") -> None:
     judgement = explanation.judgement
     for assumption in explanation.assumptions:
-        click.echo(f"Assumed: {assumption}")
+        click.echo("Assumed: " + wrap(assumption, first=len("Assumed: "), rest=len("Assumed: ")))
     for check in judgement.checks:
         click.secho("  ✓ " if check.passed else "  ✗ ", fg="green" if check.passed else "red", nl=False)
-        click.echo(f"{check.name:<15} {check.detail}")
+        click.echo(wrap(f"{check.name:<15} {check.detail}", first=_SIGN, rest=_INDENT))
         if check.warning:
-            click.secho(f"    {'':<15} {check.warning}", fg="yellow")
+            click.secho(" " * _INDENT + wrap(check.warning, first=_INDENT, rest=_INDENT), fg="yellow")
     for name in judgement.not_reached:
         click.secho(f"  - {name:<15} not reached", dim=True)
     if judgement.refusal:

@@ -47,8 +47,13 @@ def explain(token: str, federation: Federation, keys: KeySet, now: datetime, *, 
     assumptions = []
     if federation.issuer.url == "keep":
         assumptions.append("The file keeps the cluster's issuer, so the token's own is taken for it.")
-    if not project_number and number:
-        assumptions.append(f"The number of project {federation.google.project} is taken from the token's audience: {number}.")
+    if not project_number:
+        project = federation.google.project
+        assumptions.append(
+            f"The number of project {project} is taken from the token's audience: {number}."
+            if number
+            else f"The number of project {project} is not known, so it stands as {_UNKNOWN_NUMBER} below; --project-number names it."
+        )
     return Explanation(judgement, provider, tuple(assumptions))
 
 

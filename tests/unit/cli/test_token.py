@@ -93,7 +93,7 @@ def test_what_is_no_token_is_refused(typed: Type) -> None:
 def test_a_good_token_is_explained_check_by_check(typed: Type, explaining: list[str]) -> None:
     ended = typed(*explaining, stdin=token())
     assert (ended.code, ended.err) == (0, "")
-    assert "Assumed: The file keeps the cluster's issuer, so the token's own is taken for it." in ended.out
+    assert "Assumed: The file keeps the cluster's issuer, so the token's own is taken for\n         it." in ended.out
     assert "  ✓ signature" in ended.out
     assert "✗" not in ended.out
     assert ended.out.endswith(
@@ -107,6 +107,11 @@ def test_the_first_check_that_fails_is_named_with_google_s_answer(typed: Type, e
     assert "  ✗ condition" in ended.out
     assert "  - expiry          not reached" in ended.out
     assert "unauthorized_client: The given credential is rejected by the attribute condition." in ended.out
+
+
+def test_a_project_number_that_is_not_known_is_said_to_be_assumed(typed: Type, explaining: list[str]) -> None:
+    ended = typed(*explaining, stdin=token(aud=["somebody-else"]))
+    assert "The number of project demo-project is not known, so it stands as 0 below;" in ended.out
 
 
 def test_an_explanation_can_be_had_as_json(typed: Type, explaining: list[str]) -> None:
