@@ -111,7 +111,7 @@ def test_the_first_check_that_fails_is_named_with_google_s_answer(typed: Type, e
 
 def test_a_project_number_that_is_not_known_is_said_to_be_assumed(typed: Type, explaining: list[str]) -> None:
     ended = typed(*explaining, stdin=token(aud=["somebody-else"]))
-    assert "The number of project demo-project is not known, so it stands as 0 below;" in ended.out
+    assert "The number of project demo-project is not known, so it stands as 0 below;" in " ".join(ended.out.split())
 
 
 def test_an_explanation_can_be_had_as_json(typed: Type, explaining: list[str]) -> None:
