@@ -26,7 +26,7 @@ from podpass.sandbox.cluster_client import ClusterClient, Object, StatusError
 from podpass.sandbox.node.lease import lock
 from podpass.sandbox.node.logs import ContainerLog
 from podpass.sandbox.node.processes import Order, Process, StartError
-from podpass.sandbox.owned_cluster import NODE_USER, SERVER_NAMES, USERS, OwnedCluster, declared, path_of
+from podpass.sandbox.owned_cluster import NODE_USER, SERVER_NAMES, USERS, OwnedCluster, declared, is_given, path_of
 from podpass.sandbox.settings import SandboxSettings
 from podpass.sandbox.token_issuer import make_key
 
@@ -121,7 +121,9 @@ class ControlPlane(OwnedCluster):
         async with ClusterClient(self.admin_kubeconfig(), agent="podpass-sandbox") as client:
             lists = {plural: (await client.get(f"{root}/{plural}"))["items"] for plural, (root, _) in _DUMPED.items()}
         return {
-            plural: {path_of(item): declared({**_head(plural), **item}) for item in items if not _is_system(item)}
+            plural: {
+                path_of(item): declared({**_head(plural), **item}) for item in items if not _is_system(item) and not is_given(plural, item)
+            }
             for plural, items in lists.items()
         }
 
@@ -267,4 +269,4 @@ def _is_system(item: Object) -> bool:
     metadata = item["metadata"]
     if "kubernetes.io/bootstrapping" in metadata.get("labels", {}) or metadata["name"] == _SCHEDULER["metadata"]["name"]:
         return True
-    return str(metadata.get("namespace", metadata["name"])).startswith("kube-") or metadata["name"] == "kube-root-ca.crt"
+    return str(metadata.get("namespace", metadata["name"])).startswith("kube-")

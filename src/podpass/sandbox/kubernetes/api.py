@@ -18,7 +18,7 @@ from podpass.sandbox.kubernetes.kinds import KINDS, NAMESPACE
 from podpass.sandbox.kubernetes.objects import Write
 from podpass.sandbox.kubernetes.server import ApiServer
 from podpass.sandbox.listener import Listener
-from podpass.sandbox.owned_cluster import SERVER_NAMES, USERS, OwnedCluster, declared, path_of
+from podpass.sandbox.owned_cluster import SERVER_NAMES, USERS, OwnedCluster, declared, is_given, path_of
 from podpass.sandbox.settings import SandboxSettings
 from podpass.sandbox.store import Store
 from podpass.sandbox.token_issuer import make_key
@@ -80,7 +80,10 @@ class KubernetesApi(OwnedCluster):
     async def dump(self) -> dict[str, Any]:
         """Return what was declared: the objects of lasting kinds, without status and without what the server gives out anew each time."""
         kinds = [kind for kind in KINDS if kind.lasting]
-        return {kind.plural: {path_of(obj): declared(obj) for obj in self._objects.select(kind)} for kind in kinds}
+        return {
+            kind.plural: {path_of(obj): declared(obj) for obj in self._objects.select(kind) if not is_given(kind.plural, obj)}
+            for kind in kinds
+        }
 
     async def _up(self) -> None:
         self._stopped = asyncio.Event()
