@@ -103,7 +103,8 @@ def apply(live: Json, config: Json, manager: str, subresource: str, now: str, *,
     for entry in others:
         entry.paths -= differing
     held = {path for entry in others for path in entry.paths}
-    for path in sorted(mine.paths - wanted.keys() - held, key=len, reverse=True):
+    # A whole item (".") goes before its fields: without the one that it is found by, nobody finds the others.
+    for path in sorted(mine.paths - wanted.keys() - held, key=lambda path: (-len(path), path[-1] != ".", path)):
         if path[-1] != "." or not any(other[: len(path) - 1] == path[:-1] for other in held):
             _remove(result, path)
     if mine.paths != wanted.keys() or differing:
