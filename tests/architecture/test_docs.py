@@ -95,3 +95,8 @@ def test_readme_and_tutorial_name_commands_that_exist() -> None:
         named = set(re.findall(r"\bpodpass ([a-z-]+)", " ".join(re.findall(r"`[^`\n]+`|\$ [^\n]+", path.read_text()))))
         unknown = named - set(COMMANDS) - {"sandbox"}
         assert not unknown, f"{path}: {unknown}"
+
+
+def test_the_reference_has_every_command() -> None:
+    rows = "".join(line for line in (ROOT / "docs/reference/commands.md").read_text().splitlines() if line.startswith("| `"))
+    assert [name for name in COMMANDS if f"`{name}" not in rows] == []
