@@ -28,7 +28,10 @@ def test_a_cold_guard_fetches_once_and_then_judges_alone(shell: Shell, tmp_path:
         good, foreign = (signer.token(kubernetes_claims(iss=issuer.issuer.url)) for signer in (K1, K2))
         with shell.serve(guard, handler) as ask:
             assert ask("GET", b"/private", [bearer(good)]).status == 200
-            assert ask("GET", b"/private", [bearer(foreign)]).code == "token.unknown-key"
+            # Workers of a prefork server have key caches of their own; one that has just begun to look says so first.
+            answers = [ask("GET", b"/private", [bearer(foreign)]) for _ in range(1 if shell.is_near else 8)]
+            assert {answer.code for answer in answers} <= {"token.unknown-key", "keys.unavailable"}
+            assert "token.unknown-key" in {answer.code for answer in answers}
             assert ask("GET", b"/private", []).code == "token.missing"
         assert guard.not_ready() == () or not shell.is_near
     assert handler.calls == [SUBJECT]
