@@ -15,7 +15,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) tools/bootstrap.py $(VENV)
 	@touch $@
 
-demo: $(STAMP)  ## both articles, end to end, in the sandbox
+demo: $(STAMP)  ## federation and guarded services, end to end, in the sandbox
 	@$(BIN)/podpass demo
 
 test: $(STAMP)  ## every test that needs nothing but this machine

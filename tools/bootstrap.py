@@ -16,7 +16,7 @@ def main() -> int:
     directory = Path(sys.argv[1])
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if sys.version_info < OLDEST:
-        print(f"podpass needs Python 3.11 or later; {sys.executable} is {version}. Name another: make PYTHON=python3.12", file=sys.stderr)
+        print(f"podpass needs Python 3.11 or later; {sys.executable} is {version}. Name another: make PYTHON=python3.12 …", file=sys.stderr)
         return 2
     try:
         import ensurepip  # noqa: F401, PLC0415 - Debian ships Python without it
@@ -35,7 +35,7 @@ def main() -> int:
         [*pip, "--require-hashes", "-r", "requirements.lock"],
         [*pip, "--no-deps", "--no-build-isolation", "-e", "."],
     ]
-    print(f"Installing into {directory} (once) …", file=sys.stderr)
+    print(f"Installing into {directory}, once; this takes about a minute …", file=sys.stderr)
     for step in steps:
         if subprocess.run(step, check=False).returncode != 0:
             print(f"This step failed: {' '.join(step)}", file=sys.stderr)

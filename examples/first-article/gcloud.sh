@@ -81,6 +81,7 @@ down() {
     gcloud iam service-accounts delete "${ACCOUNT}"
     gcloud iam workload-identity-pools delete workload-identity-demo --location=global
     gcloud storage rm --recursive "gs://${BUCKET_NAME}"
+    rm -f sts-creds.json
 }
 
 case "${1:-}" in
