@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     help="A real kube-apiserver, kube-controller-manager and etcd (`make cluster` obtains them).",
 )
 def command(*, story: str | None, as_json: bool, control_plane: Path | None) -> None:
-    """Walk the articles in the sandbox.
+    """See it all work, step by step, in a sandbox.
 
     federation: Google comes to trust a cluster, and a Job lists buckets. services: a client calls a guarded server, and others try.
 

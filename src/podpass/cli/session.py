@@ -81,7 +81,7 @@ def confirm(question: str, *, yes: bool, command: str) -> None:
         raise ConfigError(
             f"Nothing was changed: podpass {command} wants to be told that it may.",
             "There is no terminal to ask at.",
-            f"Read `podpass plan`, then run `podpass {command} --yes`.",
+            "Read what is listed above, then run it again with --yes.",
             code="config.no-terminal",
         )
     if not click.confirm(question, err=True):
