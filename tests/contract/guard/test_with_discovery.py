@@ -31,7 +31,7 @@ def test_a_cold_guard_fetches_once_and_then_judges_alone(shell: Shell, tmp_path:
             # Workers of a prefork server have key caches of their own; one that has just begun to look says so first.
             answers = [ask("GET", b"/private", [bearer(foreign)]) for _ in range(1 if shell.is_near else 8)]
             assert {answer.code for answer in answers} <= {"token.unknown-key", "keys.unavailable"}
-            assert "token.unknown-key" in {answer.code for answer in answers}
+            assert not shell.is_near or answers[0].code == "token.unknown-key"
             assert ask("GET", b"/private", []).code == "token.missing"
         assert guard.not_ready() == () or not shell.is_near
     assert handler.calls == [SUBJECT]
