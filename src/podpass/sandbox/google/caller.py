@@ -25,6 +25,11 @@ class Caller:
     expires_at_s: int = 0
 
     @property
+    def is_user(self) -> bool:
+        """Whether it is a person."""
+        return f"user:{self.email}" in self.members
+
+    @property
     def anonymous(self) -> bool:
         """Whether it showed no credentials."""
         return self.name == "anonymous"

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """IAM Credentials: tokens of service accounts for whoever may act as them (google-behaviour: credentials, errors)."""
 
+import base64
 import re
 from datetime import timedelta
+
+import msgspec
 
 from podpass.sandbox.google.caller import CLOUD_PLATFORM
 from podpass.sandbox.google.message import Fault, invalid, not_found, unimplemented
 from podpass.sandbox.google.service import Call, Public, Service, method, methods_of
 from podpass.sandbox.google.service_accounts import account_resource
+from podpass.sandbox.google.signing import SigningKey
 from podpass.sandbox.store import Json
 
 _ID = "iamcredentials.projects"
@@ -16,6 +20,8 @@ _POOL = "/v1/projects/{project}/locations/global/workloadIdentityPools/{pool}"
 _LIFETIME = re.compile(r"(\d{1,9})(?:\.\d{1,9})?s")
 _LONGEST_S = 3600
 _ID_TOKEN_S = 3600
+_LONGEST_JWT_S = 12 * 3600  # signJwt [R]
+_STANDARD = str.maketrans("-_", "+/")
 
 
 def _account(call: Call) -> Json:
@@ -92,6 +98,51 @@ def generate_id_token(call: Call) -> Json:
     if body.get("includeEmail"):
         claims |= {"email": account["email"], "email_verified": True}
     return {"token": call.universe.signing_key.sign(claims)}
+
+
+@method(
+    id=f"{_ID}.serviceAccounts.signBlob",
+    verb="POST",
+    path=_ACCOUNT + ":signBlob",
+    permission="iam.serviceAccounts.signBlob",
+    on=account_resource,
+)
+def sign_blob(call: Call) -> Json:
+    """Sign bytes with the key that Google manages for the account."""
+    account, body = _account(call), call.json()
+    try:
+        payload = base64.b64decode(str(body.get("payload", "")).translate(_STANDARD), validate=True)
+    except ValueError:
+        raise invalid("Invalid value at 'payload' (TYPE_BYTES), Base64 decoding failed.") from None  # [K]
+    key = _key(call, account)
+    return {"keyId": key.kid, "signedBlob": base64.b64encode(key.sign_bytes(payload)).decode()}
+
+
+@method(
+    id=f"{_ID}.serviceAccounts.signJwt",
+    verb="POST",
+    path=_ACCOUNT + ":signJwt",
+    permission="iam.serviceAccounts.signJwt",
+    on=account_resource,
+)
+def sign_jwt(call: Call) -> Json:
+    """Sign a JWT's claims with the key that Google manages for the account."""
+    account, body = _account(call), call.json()
+    try:
+        claims = msgspec.json.decode(str(body.get("payload", "")), type=Json)
+    except msgspec.DecodeError:
+        raise invalid("Invalid payload: it is not a JSON object.") from None  # [?]
+    expires, now = claims.get("exp", 0), int(call.universe.clock.now().timestamp())
+    if "exp" in claims and not (type(expires) is int and now <= expires <= now + _LONGEST_JWT_S):
+        raise invalid("Invalid payload: exp must be a whole number, not in the past and at most 12 hours ahead.")  # the rule [R], words [?]
+    key = _key(call, account)
+    return {"keyId": key.kid, "signedJwt": key.sign(claims)}
+
+
+def _key(call: Call, account: Json) -> SigningKey:
+    key = call.universe.account_key(account["email"])
+    assert key is not None
+    return key
 
 
 _EVERYWHERE = Public("where a token may be used is no secret", authenticated=True)

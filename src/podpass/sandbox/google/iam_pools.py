@@ -4,7 +4,7 @@
 Names carry the project's number whatever the request wrote; both find the same pool.
 """
 
-from podpass.sandbox.google.message import unimplemented
+from podpass.sandbox.google.message import Fault, unimplemented
 from podpass.sandbox.google.resource import Resource, project_resource
 from podpass.sandbox.google.service import Call
 from podpass.sandbox.google.soft_deleted import SoftDeletedKind
@@ -60,6 +60,25 @@ def _check_provider(value: Json) -> list[Violation]:
     )
 
 
+def _forbid_issuer(call: Call, value: Json) -> None:
+    """Refuse an issuer that the organization's policy does not admit; shape and words are Google's [M] (google-behaviour: errors).
+
+    Raises:
+        Fault: 400 with the constraint in a `PreconditionFailure`.
+    """
+    allowed, issuer = call.universe.weather.faults.google.allowed_issuers, value.get("oidc", {}).get("issuerUri", "")
+    if allowed is None or issuer in allowed:
+        return
+    project = call.universe.project_id(call.params["project"])
+    violation = {
+        "type": "constraints/iam.workloadIdentityPoolProviders",
+        "subject": f"orgpolicy:projects/{project}/locations/global/workloadIdentityPools/{call.params['pool']}",
+        "description": f"Org Policy violated for value: '{issuer}'.",
+    }
+    detail = {"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": [violation]}
+    raise Fault(400, "FAILED_PRECONDITION", "Precondition check failed.", details=(detail,))
+
+
 POOL = SoftDeletedKind(
     kind="pool",
     plural="workloadIdentityPools",
@@ -85,5 +104,6 @@ PROVIDER = SoftDeletedKind(
     fields={**_COMMON, "attributeMapping": dict, "attributeCondition": str, **_OIDC},
     collection=_providers,
     check=_check_provider,
+    forbid=_forbid_issuer,
 )
 METHODS = POOL.methods(_on) + PROVIDER.methods(_on)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who a caller is, by its access token: the operator, a service account, or a workload of a pool."""
 
+import hashlib
+
 from podpass.clock import Clock
 from podpass.names import PoolName
 from podpass.sandbox.google.caller import ANONYMOUS, CLOUD_PLATFORM, Caller
+from podpass.sandbox.google.groups import Groups
 from podpass.sandbox.google.message import Fault, Request
 from podpass.sandbox.google.tokens import Tokens
 from podpass.sandbox.store import Json, Store
@@ -15,6 +18,9 @@ _EXPECTED = (
 )
 
 
+_EVERYBODY = frozenset({"allUsers", "allAuthenticatedUsers"})
+
+
 def _unauthenticated(what: str, reason: str) -> Fault:
     challenge = {"www-authenticate": 'Bearer realm="https://accounts.google.com/"'}
     return Fault(401, "UNAUTHENTICATED", f"{what} {_EXPECTED}", reason=reason, headers=challenge)
@@ -23,8 +29,9 @@ def _unauthenticated(what: str, reason: str) -> Fault:
 class Identities:
     """Issue access tokens and know their bearers again."""
 
-    def __init__(self, store: Store, clock: Clock, tokens: Tokens) -> None:
+    def __init__(self, store: Store, clock: Clock, tokens: Tokens, groups: Groups) -> None:
         self._store = store
+        self._groups = groups
         self._clock = clock
         self._tokens = tokens
 
@@ -68,14 +75,33 @@ class Identities:
         if facts is None:
             return None
         scopes, expires = frozenset(facts["scopes"]), facts["exp"]
-        everybody = frozenset({"allUsers", "allAuthenticatedUsers"})
         if "user" in facts:
-            return Caller(facts["user"], everybody | {f"user:{facts['user']}"}, scopes, facts["user"], expires)
+            return self._user(facts["user"], scopes, expires)
         if "account" in facts:
-            email = facts["account"]
-            return Caller(email, everybody | {f"serviceAccount:{email}"}, scopes, email, expires)
+            return self._account(facts["account"], scopes, expires)
         members = _members(facts)
         return Caller(members[0], frozenset(members) | {"allUsers"}, scopes, None, expires)
+
+    def account(self, email: str) -> Caller | None:
+        """Return a service account that shows no token, such as the signer of a URL; None where it cannot act."""
+        account = self._store.get("serviceAccount", email)
+        return self._account(email, frozenset({CLOUD_PLATFORM}), 0) if account and not account.value.get("disabled") else None
+
+    def subject(self, subject: str, claims: Json) -> Caller | None:
+        """Say whom an ID token of Google's speaks for: an account by its unique id, which no other one ever has, or a user."""
+        account = next((each for each in self._store.select("serviceAccount") if each.value["uniqueId"] == subject), None)
+        if account:
+            return None if account.value.get("disabled") else self._account(account.key, frozenset(), claims["exp"])
+        email = str(claims.get("email", ""))
+        return self._user(email, frozenset(), claims["exp"]) if email and user_id(email) == subject else None
+
+    def _user(self, email: str, scopes: frozenset[str], expires: int) -> Caller:
+        members = {f"user:{email}", f"domain:{email.rpartition('@')[2]}", *self._groups.memberships(email)}
+        return Caller(email, _EVERYBODY | members, scopes, email, expires)
+
+    def _account(self, email: str, scopes: frozenset[str], expires: int) -> Caller:
+        # A service account belongs to no domain [R].
+        return Caller(email, _EVERYBODY | {f"serviceAccount:{email}", *self._groups.memberships(email)}, scopes, email, expires)
 
     def facts(self, token: str) -> Json | None:
         """Open a token that still holds; None for any other."""
@@ -95,6 +121,11 @@ class Identities:
     def _issue(self, who: Json, scopes: list[str], lifetime_s: int) -> str:
         now = int(self._clock.now().timestamp())
         return self._tokens.seal({**who, "scopes": scopes or [CLOUD_PLATFORM], "iat": now, "exp": now + lifetime_s})
+
+
+def user_id(email: str) -> str:
+    """Return the number that stands for a user in `sub`: 21 digits, the same one each time."""
+    return "1" + str(int.from_bytes(hashlib.sha256(email.encode()).digest(), "big"))[:20]
 
 
 def _members(facts: Json) -> list[str]:

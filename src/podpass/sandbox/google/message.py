@@ -150,6 +150,26 @@ def exists(message: str = "Requested entity already exists") -> Fault:
     return Fault(409, "ALREADY_EXISTS", message)
 
 
+# The messages that Google's front ends send without further words [K].
+_USUAL = {
+    400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
+    401: ("UNAUTHENTICATED", "The request does not have valid authentication credentials."),
+    403: ("PERMISSION_DENIED", "The caller does not have permission"),
+    404: ("NOT_FOUND", "Requested entity was not found."),
+    409: ("ABORTED", "The operation was aborted."),
+    429: ("RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota)."),
+    500: ("INTERNAL", "Internal error encountered."),
+    503: ("UNAVAILABLE", "The service is currently unavailable."),
+    504: ("DEADLINE_EXCEEDED", "Deadline expired before operation could complete."),
+}
+
+
+def passing(code: int, message: str, headers: Mapping[str, str]) -> Fault:
+    """Make the fault of an HTTP status that no rule of the API leads to: Google's usual words for it, or those given."""
+    status, usual = _USUAL.get(code, ("UNKNOWN", f"Error {code}."))
+    return Fault(code, status, message or usual, headers=headers)
+
+
 def google_fault(fault: Fault, request: Request) -> Answer:  # noqa: ARG001 - other services look at the request
     """Render a fault as nearly all Google APIs do (google-behaviour: errors)."""
     details = list(fault.details)

@@ -2,12 +2,15 @@
 """Google's OAuth endpoints, as far as a logged-in operator's tools need them: a refresh token for an access token, and Google's keys."""
 
 from podpass.sandbox.google.caller import CLOUD_PLATFORM
+from podpass.sandbox.google.identities import user_id
 from podpass.sandbox.google.message import Answer, Fault
 from podpass.sandbox.google.service import Call, Public, Service, method, methods_of
 from podpass.sandbox.google.sts import form, oauth_fault
 from podpass.sandbox.google.tokens import Tokens
 from podpass.sandbox.store import Json
 
+# gcloud's own OAuth client, the audience of a logged-in user's ID tokens; it is no secret [O].
+GCLOUD_CLIENT = "32555940559.apps.googleusercontent.com"
 _LIFETIME_S = 3599
 _UNDISCOVERED = "no API of the discovery service: RFC 6749, OpenID Connect"
 _CREDENTIAL = Public("the token in the request is the credential")
@@ -32,7 +35,17 @@ def token(call: Call) -> Json:
         raise Fault(400, "invalid_grant", "Token has been expired or revoked.")
     scopes = fields.get("scope", "").split() or _SCOPES
     access = call.universe.identities.user_token(facts["user"], scopes, _LIFETIME_S)
-    return {"access_token": access, "expires_in": _LIFETIME_S, "scope": " ".join(scopes), "token_type": "Bearer"}
+    answer: Json = {"access_token": access, "expires_in": _LIFETIME_S, "scope": " ".join(scopes), "token_type": "Bearer"}
+    if "openid" in scopes:
+        answer["id_token"] = _id_token(call, facts["user"], fields.get("client_id", ""))
+    return answer
+
+
+def _id_token(call: Call, email: str, client: str) -> str:
+    now = int(call.universe.clock.now().timestamp())
+    claims = {"iss": "https://accounts.google.com", "azp": client, "aud": client, "sub": user_id(email)}
+    who = {"hd": email.rpartition("@")[2], "email": email, "email_verified": True}
+    return call.universe.signing_key.sign({**claims, **who, "iat": now, "exp": now + _LIFETIME_S + 1})
 
 
 @method(id="oauth2.tokeninfo", verb="GET", path="/tokeninfo", permission=_CREDENTIAL, undocumented=_UNDISCOVERED)
@@ -48,8 +61,7 @@ def tokeninfo(call: Call) -> Json:
 @method(id="oauth2.certs", verb="GET", path="/oauth2/v1/certs", permission=_KEYS, undocumented=_UNDISCOVERED)
 def certs(call: Call) -> Answer:
     """Publish Google's keys as certificates."""
-    key = call.universe.signing_key
-    return Answer.json({key.kid: key.certificate_pem}, headers=_CACHED)
+    return Answer.json(call.universe.signing_key.certificates(), headers=_CACHED)
 
 
 @method(id="oauth2.certs.v3", verb="GET", path="/oauth2/v3/certs", permission=_KEYS, undocumented=_UNDISCOVERED)

@@ -28,7 +28,11 @@ _CONDITIONAL_VERSION = 3
 _STANDARD = str.maketrans("-_", "+/")
 _BASIC = {"projectOwner": "roles/owner", "projectEditor": "roles/editor", "projectViewer": "roles/viewer"}
 # A role can be granted where one of its permissions can matter [K]; on a project, any role.
-_SUPPORTED = {"iam.googleapis.com/ServiceAccount": "iam.serviceAccounts.", "storage.googleapis.com/Bucket": "storage."}
+_SUPPORTED = {
+    "iam.googleapis.com/ServiceAccount": "iam.serviceAccounts.",
+    "run.googleapis.com/Service": "run.",
+    "storage.googleapis.com/Bucket": "storage.",
+}
 _GKE_POOL = re.compile(r"serviceAccount:(?P<pool>[^@\[\]]+\.svc\.id\.goog)\[[^\[\]]+\]")
 
 

@@ -19,8 +19,8 @@ class RequestLog:
     def __init__(self) -> None:
         self._entries: deque[Json] = deque(maxlen=_LIMIT)
 
-    def add(self, request: Request, method_id: str | None, status: int, caller: str, started: float) -> None:
-        """Note one request; `started` is seconds since 1970, its end is now."""
+    def add(self, request: Request, method_id: str | None, status: int, caller: str, started: float, rule: str | None = None) -> None:
+        """Note one request; `started` is seconds since 1970, its end is now; `rule` is the rule of the faults that struck it."""
         self._entries.append(
             {
                 "method": method_id,
@@ -31,6 +31,7 @@ class RequestLog:
                 "caller": caller,
                 "started": started,
                 "finished": time.time(),
+                **({"fault": rule} if rule else {}),
             }
         )
 

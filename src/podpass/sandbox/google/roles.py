@@ -21,6 +21,12 @@ _ALL_OBJECTS = """storage.objects: create delete get getIamPolicy list overrideU
 _BUCKETS = "storage.buckets: create delete enableObjectRetention get getIamPolicy list setIamPolicy update"
 _SERVICES = """serviceusage.services: disable enable get list use
                serviceusage.operations: cancel delete get list"""
+_READ_SERVICES = """run.services: get getIamPolicy list
+                    run.revisions: get list
+                    run.routes: get list
+                    run.locations: list"""
+_DEPLOY_SERVICES = f"""{_READ_SERVICES}
+                       run.services: create delete update"""
 _VIEW = f"""{_PROJECT_READ}
             resourcemanager.projects: getIamPolicy
             iam.serviceAccounts: get getIamPolicy list
@@ -28,7 +34,8 @@ _VIEW = f"""{_PROJECT_READ}
             iam.workloadIdentityPoolProviders: get list
             iam.roles: get list
             serviceusage.services: get list
-            storage.buckets: list"""
+            storage.buckets: list
+            {_READ_SERVICES}"""
 
 _TABLE = {
     # The basic roles. Owner may not mint tokens of accounts, nor read objects: those come by bucket policies [K].
@@ -39,6 +46,9 @@ _TABLE = {
             {_POOLS}
             {_SERVICES}
             resourcemanager.projects: setIamPolicy update
+            {_DEPLOY_SERVICES}
+            run.services: setIamPolicy
+            run.routes: invoke
             iam.serviceAccounts: actAs
             storage.buckets: create delete enableObjectRetention""",
     ),
@@ -47,13 +57,19 @@ _TABLE = {
         f"""{_VIEW}
             iam.serviceAccounts: actAs create delete disable enable undelete update
             {_SERVICES}
-            storage.buckets: create delete""",
+            storage.buckets: create delete
+            {_DEPLOY_SERVICES}
+            run.routes: invoke""",
     ),
     "roles/viewer": ("Viewer", _VIEW),
     "roles/iam.workloadIdentityUser": ("Workload Identity User", "iam.serviceAccounts: get getAccessToken getOpenIdToken list"),
     "roles/iam.serviceAccountTokenCreator": (
         "Service Account Token Creator",
         "iam.serviceAccounts: get getAccessToken getOpenIdToken implicitDelegation list signBlob signJwt",
+    ),
+    "roles/iam.serviceAccountOpenIdTokenCreator": (
+        "Service Account OpenID Connect Identity Token Creator",
+        "iam.serviceAccounts: getOpenIdToken",
     ),
     "roles/iam.serviceAccountUser": (
         "Service Account User",
@@ -114,7 +130,16 @@ _TABLE = {
     ),
     "roles/storage.legacyObjectReader": ("Storage Legacy Object Reader", "storage.objects: get"),
     "roles/storage.legacyObjectOwner": ("Storage Legacy Object Owner", "storage.objects: get getIamPolicy setIamPolicy update"),
+    "roles/run.admin": (
+        "Cloud Run Admin",
+        f"""{_PROJECT_READ}
+            {_DEPLOY_SERVICES}
+            run.services: setIamPolicy
+            run.routes: invoke""",
+    ),
+    "roles/run.developer": ("Cloud Run Developer", f"{_DEPLOY_SERVICES}\n{_PROJECT_READ}"),
     "roles/run.invoker": ("Cloud Run Invoker", "run.routes: invoke"),
+    "roles/run.viewer": ("Cloud Run Viewer", f"{_READ_SERVICES}\n{_PROJECT_READ}"),
 }
 
 

@@ -194,6 +194,7 @@ class Service:
         scopes: Scopes of which a caller's token must have one.
         fault: Renders a refusal.
         denial: Words the refusal of a permission.
+        signer: Knows callers by another credential than a token; returns None where there is none.
         anonymous: Whether callers without credentials get as far as the permission; else they are refused with 401.
     """
 
@@ -205,6 +206,7 @@ class Service:
     scopes: tuple[str, ...] = (CLOUD_PLATFORM,)
     fault: Callable[[Fault, Request], Answer] = google_fault
     denial: Callable[[Call, str, Resource], Fault] = google_denial
+    signer: Callable[[Universe, Request], Caller | None] = lambda _universe, _request: None
     anonymous: bool = False
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from podpass.sandbox.google.policy_methods import get_policy, set_policy, test_p
 from podpass.sandbox.google.resource import Resource, project_resource
 from podpass.sandbox.google.service import Call, Handler, Public, method
 from podpass.sandbox.google.soft_deleted import refuse_violations
+from podpass.sandbox.google.universe import Universe
 from podpass.sandbox.store import Json, Record
 from podpass.wif.limits import check_service_account
 
@@ -24,25 +25,29 @@ def _project(call: Call) -> Resource:
 
 
 def account_resource(call: Call) -> Resource:
-    """Name the account of the path, by email or unique id, under a project or `-`; it need not exist."""
-    wanted, project = call.params["account"], call.params["project"]
-    record = _lookup(call, wanted)
+    """Name the account of the path."""
+    return account_named(call.universe, call.params["account"], call.params["project"])
+
+
+def account_named(universe: Universe, wanted: str, project: str = "-") -> Resource:
+    """Name an account by email or unique id, under a project or `-`; it need not exist."""
+    record = _lookup(universe, wanted)
     if record:
         wanted, project = record.key, record.value["projectId"]
     elif project == "-":
         project = wanted.partition("@")[2].removesuffix(".iam.gserviceaccount.com")
-    owner = project_resource(call.universe.project_id(project))
+    owner = project_resource(universe.project_id(project))
     return Resource(f"//iam.googleapis.com/projects/{owner.project}/serviceAccounts/{wanted}", "iam.googleapis.com/ServiceAccount", owner)
 
 
-def _lookup(call: Call, wanted: str) -> Record | None:
-    store = call.universe.store
+def _lookup(universe: Universe, wanted: str) -> Record | None:
+    store = universe.store
     by_email = store.get("serviceAccount", wanted)
     return by_email or next((each for each in store.select("serviceAccount") if each.value["uniqueId"] == wanted), None)
 
 
 def _found(call: Call) -> Record:
-    record = _lookup(call, call.params["account"])
+    record = _lookup(call.universe, call.params["account"])
     if record is None:
         raise not_found("Unknown service account")  # google-behaviour: errors [M]
     return record
@@ -104,6 +109,7 @@ def delete_account(call: Call) -> Json:
     universe.store.delete("serviceAccount", record.key)
     universe.store.put("deletedServiceAccount", value["uniqueId"], {**value, "state": "DELETED", "expires_s": expires, "policy": policy})
     universe.policies.forget(call.on)
+    universe.groups.forget(record.key)
     universe.policies.rename_member(f"serviceAccount:{record.key}", _tombstone(value))
     return {}
 

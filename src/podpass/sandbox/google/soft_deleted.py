@@ -32,6 +32,7 @@ class SoftDeletedKind:
         fields: The leaves that may be set, dotted, each with the type of its value.
         collection: Names the collection of a call in full.
         check: Lists what Google would refuse in a whole value.
+        forbid: Raises what the organization forbids of a whole value.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class SoftDeletedKind:
     fields: Mapping[str, type]
     collection: Callable[[Call], str]
     check: Callable[[Json], list[Violation]]
+    forbid: Callable[[Call, Json], None] = lambda _call, _value: None
 
     def methods(self, on: On) -> tuple[Method, ...]:
         """Declare the methods; `on` names what a path is about."""
@@ -125,6 +127,7 @@ class SoftDeletedKind:
     def _written(self, call: Call, value: Json, expect: int) -> Json:
         if value["state"] == "ACTIVE":
             refuse_violations(self.check(value))
+            self.forbid(call, value)
         call.universe.store.put(self.kind, value["name"], value, expect=expect)
         name = f"{value['name']}/operations/{secrets.token_hex(12)}"
         started = {"name": name, "metadata": {"@type": f"type.googleapis.com/{self.protobuf}OperationMetadata"}}

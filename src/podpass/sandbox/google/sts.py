@@ -5,9 +5,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from podpass.errors import ConfigError
 from podpass.names import PoolName, ProviderName
 from podpass.sandbox.google.caller import CLOUD_PLATFORM
-from podpass.sandbox.google.message import Answer, Fault, Query, Request
+from podpass.sandbox.google.message import Answer, Fault, Query, Request, google_fault
+from podpass.sandbox.google.resource import Resource, project_resource
 from podpass.sandbox.google.service import Call, Public, Service, method, methods_of
 from podpass.sandbox.store import Json
 from podpass.wif import Provider, judge_exchange
@@ -27,8 +29,10 @@ _OPTIONS_LIMIT = 4096  # google-behaviour: STS [R]
 _LAST_MOMENT_S = 2
 
 
-def oauth_fault(fault: Fault, _request: Request) -> Answer:
-    """Render a refusal as an OAuth error."""
+def oauth_fault(fault: Fault, request: Request) -> Answer:
+    """Render a refusal as an OAuth error; what Google's front ends say, in capitals, has Google's own form here, too [M]."""
+    if fault.status.isupper():
+        return google_fault(fault, request)
     return Answer.json({"error": fault.status, "error_description": fault.message}, fault.code, fault.headers)
 
 
@@ -64,7 +68,16 @@ def _check_shape(fields: Mapping[str, str]) -> None:
         raise _bad(f'Invalid value for "options". It has more than {_OPTIONS_LIMIT} characters.')  # [?]
 
 
-@method(id="sts.token", verb="POST", path="/v1/token", permission=Public("the subject token is the credential"))
+def _project(call: Call) -> Resource:
+    """Name the pool's project, which has to have this API on [R]; that it is this project is not known [?]."""
+    try:
+        name = ProviderName.parse(form(call).get("audience", ""))
+    except (ConfigError, Fault):
+        return project_resource("")  # the handler tells what is wrong
+    return project_resource(call.universe.project_id(name.pool.project))
+
+
+@method(id="sts.token", verb="POST", path="/v1/token", permission=Public("the subject token is the credential"), on=_project)
 def exchange(call: Call) -> Json:
     """Exchange a subject token for a federated token."""
     if call.request.headers.get("authorization", "").lower().startswith("bearer"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from podpass.clock import Clock, SystemClock
 from podpass.sandbox.ca import write_private
+from podpass.sandbox.google.groups import Groups
 from podpass.sandbox.google.identities import Identities
 from podpass.sandbox.google.issuer_keys import IssuerKeys
 from podpass.sandbox.google.policies import Policies
@@ -18,12 +19,15 @@ from podpass.sandbox.google.signing import SigningKey
 from podpass.sandbox.google.tokens import Tokens
 from podpass.sandbox.settings import APIS, SandboxSettings
 from podpass.sandbox.store import Json, Store
+from podpass.sandbox.weather.faults import Faults
+from podpass.sandbox.weather.weather import GoogleClock, Weather
 
 # Members of records that differ from one run to the next although nothing differs that anybody declared.
 _VOLATILE = frozenset(
     {
         "blob",
         "createTime",
+        "creationTimestamp",
         "etag",
         "expireTime",
         "generation",
@@ -33,11 +37,11 @@ _VOLATILE = frozenset(
         "timeCreated",
         "timeStorageClassUpdated",
     }
-    | {"uniqueId", "updated", "visibleFrom_s"}
+    | {"uid", "uniqueId", "updated", "visibleFrom_s"}
 )
 
-# Kinds of which a record is only a request under way.
-_FLEETING = frozenset({"storage.upload"})
+# Kinds of which a record is only a request under way, or how a process does.
+_FLEETING = frozenset({"run.status", "storage.upload"})
 
 
 class Universe:
@@ -46,27 +50,37 @@ class Universe:
     Args:
         settings: Its shape.
         clock: The present moment; tests pass one that they move.
+        weather: What goes wrong; None: one of its own, which is calm.
     """
 
-    def __init__(self, settings: SandboxSettings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: SandboxSettings, clock: Clock | None = None, weather: Weather | None = None) -> None:
         directory = settings.state_dir / "google" if settings.state_dir else None
         self.settings = settings
-        self.clock: Clock = clock or SystemClock()
+        clock = clock or SystemClock()
+        self.weather = weather or Weather(clock)
+        self.clock: Clock = GoogleClock(clock, self.weather)
         if directory:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # private objects lie in it
         self.store = Store(directory)
         self.tokens = Tokens(_kept(directory, "token.key", lambda: secrets.token_bytes(32)))
-        self.signing_key = SigningKey(directory)
-        self.identities = Identities(self.store, self.clock, self.tokens)
+        self.signing_key = SigningKey(directory and directory / "google-signing.key")
+        self._directory = directory
+        self._account_keys: dict[str, SigningKey] = {}
+        self.groups = Groups(self.store)
+        for group, members in settings.groups:
+            self.groups.declare(group, members)
+        self.identities = Identities(self.store, self.clock, self.tokens, self.groups)
         self.policies = Policies(self.store, self.clock, lambda: self.settings.propagation)
         self.log = RequestLog()
         self.operations: dict[str, Json] = {}
         self.issuer_keys = IssuerKeys(self.clock)
+        self._switched_off: list[str] = []
         for project_id, number in settings.projects.items():
             self._found(project_id, number)
 
     def close(self) -> None:
-        """Let go of files."""
+        """Let go of files; what faults had switched off is on when they are taken up again."""
+        self.change_weather(Faults())
         self.store.close()
 
     def change_settings(self, *, propagation: timedelta | None = None, latency: timedelta | None = None) -> None:
@@ -76,6 +90,28 @@ class Universe:
             propagation=self.settings.propagation if propagation is None else propagation,
             latency=self.settings.latency if latency is None else latency,
         )
+
+    def change_weather(self, faults: Faults) -> None:
+        """Put faults into effect in place of those so far. What those had switched off comes on again; a rotated key stays."""
+        apis = [f"{project}/{api}" for project in self.settings.projects for api in faults.google.disabled_apis]
+        for key in self._switched_off:
+            self.store.put("enabledService", key, {})
+        self._switched_off = [key for key in apis if self.store.get("enabledService", key)]
+        for key in self._switched_off:
+            self.store.delete("enabledService", key)
+        if faults.google.signing_key != "kept":
+            self.signing_key.rotate(keep=faults.google.signing_key == "rotated")
+        self.weather.change(faults)
+
+    def account_key(self, email: str) -> SigningKey | None:
+        """Return the key that Google manages for a service account; None where there is no such account."""
+        account = self.store.get("serviceAccount", email)
+        if account is None:
+            return None
+        unique_id = account.value["uniqueId"]
+        path = self._directory and self._directory / f"account-{unique_id}.key"
+        holder = email[:64]  # a common name is no longer (RFC 5280, appendix A.1)
+        return self._account_keys.setdefault(unique_id, SigningKey(path, holder))
 
     def latency_s(self) -> float:
         """Return the simulated round trip as it is now, in seconds."""

@@ -5,9 +5,11 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+import jwt
 from cryptography import x509
 
-from podpass.sandbox.google.oauth import refresh_token
+from podpass.sandbox.google.identities import user_id
+from podpass.sandbox.google.oauth import GCLOUD_CLIENT, refresh_token
 from podpass.sandbox.google.roles import PERMISSIONS
 from unit.sandbox.google.world import NUMBER, OWNER, PROJECT, World, refusal
 
@@ -25,6 +27,17 @@ def test_a_refresh_token_gives_access_tokens(world: World) -> None:
     assert (status, answer["expires_in"], answer["token_type"]) == (200, 3599, "Bearer")
     info = world.own("GET", f"oauth2.googleapis.com/tokeninfo?access_token={answer['access_token']}", who="")
     assert (info["email"], info["expires_in"]) == (OWNER, "3599")
+
+
+def test_a_logged_in_user_has_an_id_token_for_its_client(world: World) -> None:
+    fields = {"grant_type": "refresh_token", "refresh_token": refresh_token(world.universe.tokens, OWNER), "client_id": GCLOUD_CLIENT}
+    answer = world.own("POST", TOKEN, urlencode(fields).encode(), who="")
+    claims = jwt.decode(
+        answer["id_token"], world.universe.signing_key.public_key, ["RS256"], options={"verify_exp": False}, audience=GCLOUD_CLIENT
+    )
+    assert (claims["email"], claims["email_verified"], claims["sub"]) == (OWNER, True, user_id(OWNER))
+    narrow = {**fields, "scope": "https://www.googleapis.com/auth/cloud-platform"}
+    assert "id_token" not in world.own("POST", TOKEN, urlencode(narrow).encode(), who="")
 
 
 def test_an_access_token_is_no_refresh_token_and_the_other_way_round(world: World) -> None:
@@ -69,8 +82,10 @@ def test_services_are_listed_and_enabled() -> None:
     world = World(disabled_apis=frozenset({"iam.googleapis.com", "sts.googleapis.com"}))
     listed = [each["config"]["name"] for each in world.own("GET", f"{SERVICES}?filter=state:ENABLED&pageSize=200")["services"]]
     assert listed == [
+        "cloudidentity.googleapis.com",
         "cloudresourcemanager.googleapis.com",
         "iamcredentials.googleapis.com",
+        "run.googleapis.com",
         "serviceusage.googleapis.com",
         "storage.googleapis.com",
     ]

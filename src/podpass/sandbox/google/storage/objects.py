@@ -84,6 +84,22 @@ def read_object(call: Call) -> Answer:
 
 
 @method(
+    id="storage.xml.deleteObject",
+    verb="DELETE",
+    path="/{bucket}/{object=**}",
+    permission="storage.objects.delete",
+    on=addressed_object,
+    undocumented="XML API, DELETE Object: https://cloud.google.com/storage/docs/xml-api/delete-object",
+)
+def delete_addressed_object(call: Call) -> Answer:
+    """Delete an object by its public address."""
+    record = object_record(call)
+    call.universe.store.delete(OBJECT, record.key, expect=record.revision)
+    call.universe.store.drop_blob(record.value["blob"])
+    return Answer(204)
+
+
+@method(
     id="storage.xml.listObjects",
     verb="GET",
     path="/{bucket}",

@@ -22,6 +22,7 @@ _REASONS = {
     404: "notFound",
     409: "conflict",
     412: "conditionNotMet",
+    429: "rateLimitExceeded",
     501: "notImplemented",
 }
 _LOCATIONS = {401: "Authorization", 412: "If-Match"}
@@ -34,6 +35,12 @@ _XML_CODES = {
     404: ("NoSuchKey", "The specified key does not exist."),
     416: ("InvalidRange", "The requested range cannot be satisfied."),
     501: ("NotImplemented", "A header or query you provided implies functionality that is not implemented."),
+}
+# Of signed URLs, by the fault's reason [M].
+_XML_REASONS = {
+    "ExpiredToken": "The provided token has expired.",
+    "MalformedSecurityHeader": "Your request has a malformed header.",
+    "SignatureDoesNotMatch": "Access denied.",
 }
 _UNIFORM = "when uniform bucket-level access is enabled. Read more at https://cloud.google.com/storage/docs/uniform-bucket-level-access"
 
@@ -106,6 +113,8 @@ def _xml(fault: Fault) -> Answer:
     # The XML API answers an anonymous caller's refusal with 403, not 401 [K]; the text is the same [M].
     status = 403 if fault.reason == "required" else fault.code
     code, message = _XML_CODES.get(status, ("InternalError", "We encountered an internal error."))
+    if fault.reason in _XML_REASONS:
+        code, message = fault.reason, _XML_REASONS[fault.reason]
     details = f"<Details>{escape(fault.message)}</Details>"
     if fault.message == _NO_BUCKET:
         code, message, details = "NoSuchBucket", _NO_BUCKET, ""

@@ -5,6 +5,7 @@ from podpass.sandbox.google.service import Service, methods_of
 from podpass.sandbox.google.storage import buckets, objects, uploads
 from podpass.sandbox.google.storage.refusals import denial, render
 from podpass.sandbox.google.storage.scopes import WRITE
+from podpass.sandbox.google.storage.signed_urls import signer_of
 
 SERVICE = Service(
     name="storage.googleapis.com",
@@ -14,5 +15,6 @@ SERVICE = Service(
     scopes=WRITE,
     fault=render,
     denial=denial,
+    signer=signer_of,
     anonymous=True,
 )

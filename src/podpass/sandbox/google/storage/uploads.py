@@ -18,6 +18,7 @@ from podpass.sandbox.google.storage.resources import (
     OBJECT,
     PREDEFINED_ACLS,
     SESSION,
+    addressed_bucket,
     bucket_of,
     bucket_record,
     named_object,
@@ -82,6 +83,12 @@ def upload_target(call: Call) -> Resource:
     return named_object(call, Upload.read(call).metadata["name"])
 
 
+def addressed_upload(call: Call) -> Resource:
+    """Name the object that an upload to a public address would make."""
+    addressed_bucket(call)
+    return named_object(call, call.params["object"])
+
+
 def insert_object(call: Call) -> Answer | Json:
     """Take an object in, or begin a session."""
     upload = Upload.read(call)
@@ -97,6 +104,25 @@ def insert_object(call: Call) -> Answer | Json:
     upload_id = session.rpartition("/")[2]
     location = f"{call.origin}{call.request.path}?uploadType=resumable&upload_id={upload_id}"
     return Answer(200, b"", {"location": location, "x-guploader-uploadid": upload_id})
+
+
+@method(
+    id="storage.xml.putObject",
+    verb="PUT",
+    path="/{bucket}/{object=**}",
+    permission="storage.objects.create",
+    on=addressed_upload,
+    scopes=WRITE,
+    undocumented="XML API, PUT Object: https://cloud.google.com/storage/docs/xml-api/put-object-upload",
+)
+def put_object(call: Call) -> Answer:
+    """Take an object in by its public address, as whoever holds a signed URL does."""
+    headers, name = call.request.headers, call.params["object"]
+    draft = _draft(call, {"name": name, "contentType": headers.get("content-type") or "application/octet-stream"})
+    if call.universe.store.get(OBJECT, object_key(draft["bucket"], name)):
+        call.require("storage.objects.delete", call.on)
+    value = _write(call, draft, call.request.body)
+    return Answer(200, b"", {"etag": f'"{value["md5Hash"]}"', "x-goog-generation": str(value["generation"])})
 
 
 def continue_upload(call: Call) -> Answer | Json:
