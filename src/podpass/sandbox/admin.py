@@ -8,6 +8,11 @@ HTTP on loopback with a bearer token, both in the environment of a logged-in pro
 GET /dump                everything that was declared, in a stable form
 GET /requests            the requests to Google's side, oldest first
 POST /settings           ``{"propagation_s"?, "latency_ms"?}``
+GET /faults              how often each rule of the faults has matched and struck
+PUT /faults              a faults file: in effect as of now, in place of those so far
+DELETE /faults           fair weather
+PUT /groups              ``{"team@example.com": ["someone@example.com"]}``: groups that have exactly these members as of now
+GET /run/logs            what the services of Cloud Run have written, by ``project/region/name``
 POST /cluster/restart    ``{"issuer"?, "acceptedIssuers"?, "newKey"?, "keepOldKeys"?, "announceKey"?, "signWithAnnounced"?}``:
                          the API server with other flags, as in life
 =======================  ====================================================================================================
@@ -19,25 +24,17 @@ from datetime import timedelta
 
 import msgspec
 
+from podpass.config.mistakes import FileMistakesError
 from podpass.sandbox.cluster import Cluster, IssuerChange
 from podpass.sandbox.google.message import Answer, Fault, Receive, Request, Scope, Send, read_request
+from podpass.sandbox.google.run.instances import Instances
 from podpass.sandbox.google.universe import Universe
-from podpass.sandbox.settings import KeyType
 from podpass.sandbox.store import Json
 
 
 class _Settings(msgspec.Struct, forbid_unknown_fields=True):
     propagation_s: float | None = None
     latency_ms: float | None = None
-
-
-class _Restart(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    issuer: str | None = None
-    accepted_issuers: tuple[str, ...] | None = None
-    new_key: KeyType | None = None
-    keep_old_keys: bool = True
-    announce_key: KeyType | None = None
-    sign_with_announced: bool = False
 
 
 async def dump_of(universe: Universe, cluster: Cluster | None) -> Json:
@@ -54,17 +51,33 @@ class AdminApp:
     Args:
         universe: Google's side.
         cluster: Kubernetes' side, if the sandbox has one of its own.
+        instances: The processes of Cloud Run's services.
+        change_faults: Puts a faults file into effect; None: fair weather.
         token: The bearer token that callers show.
     """
 
-    def __init__(self, universe: Universe, cluster: Cluster | None, token: str) -> None:
+    def __init__(
+        self,
+        universe: Universe,
+        cluster: Cluster | None,
+        instances: Instances,
+        change_faults: Callable[[bytes | None], Awaitable[None]],
+        token: str,
+    ) -> None:
+        self._instances = instances
         self._universe = universe
         self._cluster = cluster
+        self._set_faults = change_faults
         self._token = token
         self._routes: dict[tuple[str, str], Callable[[bytes], Awaitable[Json]]] = {
             ("GET", "/dump"): self._dump,
             ("GET", "/requests"): self._requests,
+            ("GET", "/faults"): self._faults,
+            ("PUT", "/faults"): self._change_faults,
+            ("DELETE", "/faults"): lambda _: self._change_faults(None),
             ("POST", "/settings"): self._change_settings,
+            ("PUT", "/groups"): self._declare_groups,
+            ("GET", "/run/logs"): self._run_logs,
             ("POST", "/cluster/restart"): self._restart_cluster,
         }
 
@@ -83,6 +96,8 @@ class AdminApp:
             return Answer.json(await route(request.body))
         except msgspec.DecodeError as error:
             return Answer.json({"error": str(error)}, 400)
+        except FileMistakesError as error:
+            return Answer.json({"error": error.why.splitlines()}, 400)
         except Fault as fault:
             return Answer.json({"error": fault.message}, fault.code)
 
@@ -91,6 +106,13 @@ class AdminApp:
 
     async def _requests(self, _body: bytes) -> Json:
         return {"requests": self._universe.log.entries()}
+
+    async def _faults(self, _body: bytes) -> Json:
+        return self._universe.weather.report()
+
+    async def _change_faults(self, body: bytes | None) -> Json:
+        await self._set_faults(body)
+        return self._universe.weather.report()
 
     async def _change_settings(self, body: bytes) -> Json:
         asked = msgspec.json.decode(body, type=_Settings)
@@ -101,9 +123,17 @@ class AdminApp:
         settings = self._universe.settings
         return {"propagation_s": settings.propagation.total_seconds(), "latency_ms": settings.latency.total_seconds() * 1000}
 
+    async def _declare_groups(self, body: bytes) -> Json:
+        for group, members in msgspec.json.decode(body, type=dict[str, list[str]]).items():
+            self._universe.groups.declare(group, members)
+        return {"groups": self._universe.groups.names()}
+
+    async def _run_logs(self, _body: bytes) -> Json:
+        return self._instances.logs()
+
     async def _restart_cluster(self, body: bytes) -> Json:
-        asked = msgspec.json.decode(body or b"{}", type=_Restart)
+        change = msgspec.json.decode(body or b"{}", type=IssuerChange)
         if self._cluster is None:
             raise Fault(409, "FAILED_PRECONDITION", "this sandbox has no cluster of its own")
-        await self._cluster.restart(IssuerChange(**msgspec.structs.asdict(asked)))
+        await self._cluster.restart(change)
         return {"issuers": self._cluster.issuers}

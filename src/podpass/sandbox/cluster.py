@@ -5,8 +5,9 @@ Two things keep this promise: the built-in API server (`sandbox.kubernetes`) and
 Whoever holds one speaks to it over the Kubernetes HTTP API with one of its kubeconfigs and needs to know no more.
 """
 
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from podpass.sandbox.settings import KeyType
 
@@ -14,8 +15,7 @@ Kubeconfig = dict[str, Any]
 """A kubeconfig as data: one cluster, one user, one context which is the current one; certificates and keys inline."""
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerChange:
+class IssuerChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """How the API server's flags for service-account tokens change at a restart.
 
     Args:

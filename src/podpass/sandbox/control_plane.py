@@ -50,7 +50,7 @@ _DUMPED = {
     "serviceaccounts": (_CORE, "ServiceAccount"),
     "configmaps": (_CORE, "ConfigMap"),
     "secrets": (_CORE, "Secret"),
-    "clusterrolebindings": (f"/apis/{_RBAC}/v1", "ClusterRoleBinding"),
+    **{f"{kind.lower()}s": (f"/apis/{_RBAC}/v1", kind) for kind in ("ClusterRoleBinding", "Role", "RoleBinding")},
 }
 
 

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 import yaml
 
 from podpass.sandbox.ca import write_private
+from podpass.sandbox.google.oauth import GCLOUD_CLIENT
 from podpass.sandbox.settings import SandboxSettings
 
-# One's own OAuth client. It is no secret, in life neither: that of a desktop program is known to all who have the program.
-_CLIENT = {"client_id": "podpass-sandbox.apps.googleusercontent.com", "client_secret": "not-a-secret"}
+# gcloud's own OAuth client, as in the file of whoever has logged in with it; its secret, which everybody knows who has the program, is not.
+_CLIENT = {"client_id": GCLOUD_CLIENT, "client_secret": "not-a-secret"}
 
 # gcloud without questions, reports, and searches for a metadata server (google-behaviour: clients).
 _QUIET = {

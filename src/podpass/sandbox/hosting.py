@@ -24,9 +24,13 @@ from podpass.sandbox.admin import AdminApp, dump_of
 from podpass.sandbox.ca import GOOGLE_NAMES, AuthorityCA
 from podpass.sandbox.cluster import Cluster
 from podpass.sandbox.environment import hosts_of, inside, logged_in
+from podpass.sandbox.faults_file import parse
 from podpass.sandbox.google.catalogue import SERVICES
 from podpass.sandbox.google.dispatcher import Dispatcher
 from podpass.sandbox.google.oauth import refresh_token
+from podpass.sandbox.google.run.addresses import SERVED_NAMES
+from podpass.sandbox.google.run.front_door import FrontDoor
+from podpass.sandbox.google.run.instances import Instances
 from podpass.sandbox.google.universe import Universe
 from podpass.sandbox.listener import Listener
 from podpass.sandbox.node import lease
@@ -34,11 +38,12 @@ from podpass.sandbox.node.images import Image
 from podpass.sandbox.proxy import Proxy
 from podpass.sandbox.settings import SandboxSettings
 from podpass.sandbox.store import Json
+from podpass.sandbox.weather.faults import Faults
+from podpass.sandbox.weather.weather import Weather
 
 _TEMPORARY = "podpass-sandbox-"
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_SETTLING_S = 0.05
 # What of a state directory is not a pod's to see.
 _PRIVATE = ("ca", "control-plane", "google", "kubernetes")
 
@@ -51,6 +56,7 @@ class Sandbox:
         images: The images that its node can run, by name.
         with_cluster: Whether Kubernetes' side is started at all.
         clock: The present moment.
+        faults: What goes wrong, from when it is up.
     """
 
     def __init__(
@@ -60,16 +66,19 @@ class Sandbox:
         images: Mapping[str, Image] | None = None,
         with_cluster: bool = True,
         clock: Clock | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.settings = settings or SandboxSettings()
         self._images = dict(images or {})
         self._with_cluster = with_cluster and self.settings.kubeconfig is None
         self._clock: Clock = clock or SystemClock()
+        self._faults = faults
         self._stack = contextlib.AsyncExitStack()
         self._inside: dict[str, str] = {}
         self._logged_in: dict[str, str] = {}
         self.cluster: Cluster | None = None
         self.universe: Universe
+        self.instances: Instances
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
@@ -78,18 +87,23 @@ class Sandbox:
             if self.settings.state_dir:  # two sandboxes would write one journal
                 self.settings.state_dir.mkdir(parents=True, exist_ok=True)
                 stack.callback(os.close, lease.lock(self.settings.state_dir))
-            self.universe = Universe(self.settings, self._clock)
+            weather = Weather(self._clock)
+            self.universe = Universe(self.settings, self._clock, weather)
             stack.callback(self.universe.close)
             authority = AuthorityCA((self.settings.state_dir or directory) / "ca")
-            proxy = await stack.enter_async_context(_proxied(self.universe, authority, directory))
-            self._inside = inside(proxy.url, authority.path, hosts_of(self.settings.kubeconfig))
+            self.instances = Instances(self.universe, self._images, self._inside)
+            proxy = await stack.enter_async_context(_proxied(self.universe, self.instances, authority, directory))
+            self._inside |= inside(proxy.url, authority.path, hosts_of(self.settings.kubeconfig))
+            await stack.enter_async_context(self.instances.running())
             if self._with_cluster:
-                self.cluster = await stack.enter_async_context(_clustered(self.settings, authority, self._clock))
+                self.cluster = await stack.enter_async_context(_clustered(self.settings, authority, self._clock, weather))
                 await self._staff(stack, self.cluster, directory, authority.path)
             operator = refresh_token(self.universe.tokens, self.settings.operator)
             kubeconfig = self.cluster.admin_kubeconfig() if self.cluster else None
-            admin = await stack.enter_async_context(_administered(self.universe, self.cluster))
+            admin = await stack.enter_async_context(_administered(self))
             self._logged_in = {**logged_in(directory, self.settings, authority.path, operator, kubeconfig), **admin}
+            if self._faults:
+                self.universe.change_weather(self._faults)
             self._stack = stack.pop_all()
         return self
 
@@ -108,6 +122,15 @@ class Sandbox:
         """Return everything that was declared, on both sides, in a stable form."""
         return await dump_of(self.universe, self.cluster)
 
+    async def change_faults(self, raw: bytes | None) -> None:
+        """Put the faults of a file's bytes into effect in place of those so far, as of now; None ends them.
+
+        Raises:
+            FaultsFileError: Anything in the file is wrong.
+        """
+        kubernetes = self._with_cluster and self.settings.control_plane is None
+        self.universe.change_weather(Faults() if raw is None else parse(raw, Path("faults"), kubernetes=kubernetes))
+
     async def _staff(self, stack: contextlib.AsyncExitStack, cluster: Cluster, directory: Path, authority: Path) -> None:
         """Set the node agent to work and, beside the built-in API server, the job controller; return when the node is ready."""
         if self.settings.control_plane is None:
@@ -120,24 +143,23 @@ class Sandbox:
         # By path a pod finds nobody's credentials; it runs as this user none the less, and /proc shows it this user's processes.
         agent.hide(directory, *(self.settings.state_dir / name for name in _PRIVATE if self.settings.state_dir), but=authority)
         await stack.enter_async_context(_working("node agent", agent.run(), agent.ready))
-        # httpcore2 loses a connection that is cancelled during its TLS handshake (it tidies up on Exception only), and parts that have just
-        # begun to watch are opening some.
-        stack.push_async_callback(asyncio.sleep, _SETTLING_S)
 
 
 @contextlib.asynccontextmanager
-async def _proxied(universe: Universe, authority: AuthorityCA, directory: Path) -> AsyncIterator[Proxy]:
-    context = authority.issue_server_certificate(GOOGLE_NAMES).server_context(directory, "google")
-    proxy = Proxy(Dispatcher(universe, SERVICES), context, universe.log.refuse, universe.latency_s)
+async def _proxied(universe: Universe, instances: Instances, authority: AuthorityCA, directory: Path) -> AsyncIterator[Proxy]:
+    context = authority.issue_server_certificate((*GOOGLE_NAMES, *SERVED_NAMES)).server_context(directory, "google")
+    front_door = FrontDoor(universe, instances.at_work)
+    proxy = Proxy(Dispatcher(universe, SERVICES), context, universe.log.refuse, universe.latency_s, front_door)
     await proxy.start()
     try:
         yield proxy
     finally:
         await proxy.stop()
+        await front_door.close()
 
 
 @contextlib.asynccontextmanager
-async def _clustered(settings: SandboxSettings, authority: AuthorityCA, clock: Clock) -> AsyncIterator[Cluster]:
+async def _clustered(settings: SandboxSettings, authority: AuthorityCA, clock: Clock, weather: Weather) -> AsyncIterator[Cluster]:
     cluster: Cluster
     if settings.control_plane:
         from podpass.sandbox.control_plane import ControlPlane  # noqa: PLC0415 - see the module's docstring
@@ -146,7 +168,7 @@ async def _clustered(settings: SandboxSettings, authority: AuthorityCA, clock: C
     else:
         from podpass.sandbox.kubernetes import KubernetesApi  # noqa: PLC0415 - as above
 
-        cluster = KubernetesApi(settings, authority, clock)
+        cluster = KubernetesApi(settings, authority, clock, weather)
     try:
         await cluster.start()
         yield cluster
@@ -155,9 +177,9 @@ async def _clustered(settings: SandboxSettings, authority: AuthorityCA, clock: C
 
 
 @contextlib.asynccontextmanager
-async def _administered(universe: Universe, cluster: Cluster | None) -> AsyncIterator[dict[str, str]]:
+async def _administered(sandbox: Sandbox) -> AsyncIterator[dict[str, str]]:
     token = secrets.token_urlsafe(24)
-    listener = Listener(AdminApp(universe, cluster, token))
+    listener = Listener(AdminApp(sandbox.universe, sandbox.cluster, sandbox.instances, sandbox.change_faults, token))
     await listener.start()
     try:
         yield {"PODPASS_SANDBOX_ADMIN": f"http://127.0.0.1:{listener.port}", "PODPASS_SANDBOX_ADMIN_TOKEN": token}
@@ -248,6 +270,22 @@ class HostedSandbox:
     def change_settings(self, *, propagation: timedelta | None = None, latency: timedelta | None = None) -> None:
         """Change what can be changed while it runs."""
         self.universe.change_settings(propagation=propagation, latency=latency)
+
+    def faults(self) -> Json:
+        """Return how often each rule of the faults has matched and struck."""
+        return self.universe.weather.report()
+
+    def change_faults(self, text: str) -> None:
+        """Put the faults of a file's text into effect in place of those so far, as of now (docs/reference/faults.md).
+
+        Raises:
+            FaultsFileError: Anything in it is wrong; holds every mistake.
+        """
+        self.run(self._sandbox.change_faults(text.encode()))
+
+    def clear_faults(self) -> None:
+        """End all faults; a rotated key stays rotated."""
+        self.run(self._sandbox.change_faults(None))
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine in the sandbox's own loop and wait for its result."""

@@ -6,7 +6,11 @@ internal to uvicorn; `requirements.lock` pins it, and the tests of this room wou
 """
 
 import asyncio
+import socket
 import ssl
+import struct
+import weakref
+from functools import partial
 from typing import Any
 
 from uvicorn.config import Config
@@ -45,8 +49,15 @@ class Listener:
         self.port = 0
 
     def protocol(self, state: dict[str, Any] | None = None) -> HttpToolsProtocol:
-        """Make the protocol for one connection; `state` is what the application sees as `scope["state"]`."""
-        return HttpToolsProtocol(config=self._config, server_state=self._state, app_state=state or {})
+        """Make the protocol for one connection.
+
+        Args:
+            state: What the application sees as `scope["state"]`; with it comes `hang_up(rudely=…)`, which ends the connection.
+        """
+        seen = dict(state or {})
+        protocol = HttpToolsProtocol(config=self._config, server_state=self._state, app_state=seen)
+        seen["hang_up"] = partial(_hang_up, weakref.proxy(protocol))
+        return protocol
 
     async def start(self, port: int = 0) -> None:
         """Listen on 127.0.0.1; port 0 is any free one."""
@@ -68,3 +79,13 @@ class Listener:
             await asyncio.gather(*late, return_exceptions=True)
         if self._server:
             await self._server.wait_closed()
+
+
+def _hang_up(protocol: HttpToolsProtocol, *, rudely: bool) -> None:
+    """End a connection: by a reset, or once everything written has been sent."""
+    if not rudely:
+        protocol.transport.close()
+        return
+    # Without this, what the client sees of an abort is an orderly end.
+    protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    protocol.transport.abort()

@@ -10,7 +10,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from podpass.sandbox.google.dispatcher import Dispatcher
@@ -22,11 +22,24 @@ _AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[
 _HTTPS = "443"
 
 
+class Door(Protocol):
+    """An ASGI application for hosts that it tells by their look."""
+
+    def serves(self, host: str) -> bool:
+        """Tell whether a host is its own."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        ...
+
+
 class Proxy:
     """Listen on loopback for clients of this universe.
 
     Args:
         dispatcher: Answers the requests to the hosts that it serves.
+        front_door: Answers those to the hosts that are its own; None: there are no others.
         context: The TLS context with the certificate for those hosts.
         refused: Told of each refusal: the verb, the host, the path and the status.
         latency_s: Asked for the simulated round trip; a new connection takes two.
@@ -38,7 +51,9 @@ class Proxy:
         context: ssl.SSLContext,
         refused: Callable[[Request, int], None],
         latency_s: Callable[[], float],
+        front_door: Door | None = None,
     ) -> None:
+        self._front_door = front_door
         self._dispatcher = dispatcher
         self._context = context
         self.refused = refused
@@ -51,10 +66,14 @@ class Proxy:
         self.tasks: set[asyncio.Task[None]] = set()
         self.doors: set[asyncio.Transport] = set()
 
-    @property
-    def hosts(self) -> frozenset[str]:
-        """The hosts that a tunnel can be had to."""
-        return self._dispatcher.hosts
+    def serves(self, host: str) -> bool:
+        """Tell whether a tunnel can be had to a host."""
+        return self._app(host) is not None
+
+    def _app(self, host: str) -> Dispatcher | Door | None:
+        if host in self._dispatcher.hosts:
+            return self._dispatcher
+        return self._front_door if self._front_door and self._front_door.serves(host) else None
 
     @property
     def url(self) -> str:
@@ -109,8 +128,9 @@ class Proxy:
         # Two Host headers are two names, even where they are equal (RFC 9112, 3.2).
         named = ", ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"host")
         connect, sni = scope["state"]["connect"], scope["state"]["sni"]
-        if {connect, sni} == {named.lower().removesuffix(":443")}:
-            await self._dispatcher(scope, receive, send)
+        app = self._app(connect)
+        if app and {connect, sni} == {named.lower().removesuffix(":443")}:
+            await app(scope, receive, send)
             return
         self.refused(Request(scope["method"], named, scope["path"]), 421)
         text = f"CONNECT names {connect!r}, TLS {sni!r}, Host {named!r}: the sandbox answers only where all three agree.\n"
@@ -174,7 +194,7 @@ class _Door(asyncio.Protocol):
         found = _AUTHORITY.fullmatch(target)
         if not found or rest:
             return _refusal(400, "This is not a CONNECT request as RFC 9110 has it.")
-        if found["host"].lower() in self._proxy.hosts and found["port"] == _HTTPS:
+        if self._proxy.serves(found["host"].lower()) and found["port"] == _HTTPS:
             return None
         if found["host"] in {"localhost", "127.0.0.1", "[::1]"}:
             return _refusal(403, f"{target} is on this machine and needs no proxy: set NO_PROXY=127.0.0.1,localhost.")

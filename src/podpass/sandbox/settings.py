@@ -10,9 +10,11 @@ KeyType = Literal["rsa2048", "rsa4096", "p256"]
 
 # The APIs that this universe has; all are on in its projects unless `disabled_apis` names them.
 APIS = (
+    "cloudidentity.googleapis.com",
     "cloudresourcemanager.googleapis.com",
     "iam.googleapis.com",
     "iamcredentials.googleapis.com",
+    "run.googleapis.com",
     "serviceusage.googleapis.com",
     "storage.googleapis.com",
     "sts.googleapis.com",
@@ -28,6 +30,7 @@ class SandboxSettings:
         project_number: Its number, which appears in the names of pools.
         other_projects: Further projects, id to number, that the operator owns too.
         operator: The email of the logged-in operator, owner of every project.
+        groups: Groups of people, service accounts and other groups, each with its members, by email.
         propagation: How long a changed IAM policy takes to come into effect; life's own is a minute or more (google-behaviour: policies).
         account_visibility: How long a new service account is unknown to policies.
         disabled_apis: APIs that are off at first, in every project.
@@ -43,6 +46,7 @@ class SandboxSettings:
     project_number: str = "415104041262"
     other_projects: tuple[tuple[str, str], ...] = ()
     operator: str = "operator@example.com"
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     propagation: timedelta = timedelta(seconds=1)
     account_visibility: timedelta = timedelta(milliseconds=500)
     disabled_apis: frozenset[str] = frozenset()

@@ -22,6 +22,7 @@ from podpass.sandbox.owned_cluster import SERVER_NAMES, USERS, OwnedCluster, dec
 from podpass.sandbox.settings import SandboxSettings
 from podpass.sandbox.store import Store
 from podpass.sandbox.token_issuer import make_key
+from podpass.sandbox.weather.weather import Weather
 
 _NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 
@@ -33,11 +34,13 @@ class KubernetesApi(OwnedCluster):
         settings: The kind of the first signing key, and where state is kept.
         ca: Signs the server's certificate.
         clock: Dates objects and tokens.
+        weather: What goes wrong.
     """
 
-    def __init__(self, settings: SandboxSettings, ca: AuthorityCA, clock: Clock) -> None:
+    def __init__(self, settings: SandboxSettings, ca: AuthorityCA, clock: Clock, weather: Weather | None = None) -> None:
         super().__init__(ca)
         self._settings = settings
+        self._weather = weather or Weather(clock)
         self._directory = settings.state_dir / "kubernetes" if settings.state_dir else None
         if self._directory:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # secrets lie in it
@@ -94,7 +97,7 @@ class KubernetesApi(OwnedCluster):
         authenticator = Authenticator(self._objects, users, self._issuer)
         with tempfile.TemporaryDirectory() as directory:
             self._to_nodes = self._node_client(Path(directory))
-            app = ApiServer(self._objects, authenticator, lambda: self.url, self._stopped, self._to_nodes)
+            app = ApiServer(self._objects, authenticator, lambda: self.url, self._stopped, self._to_nodes, self._weather)
             self._listener = Listener(app, certificate.server_context(Path(directory), "apiserver"))
         await self._listener.start(self._port)
         self._port = self._listener.port

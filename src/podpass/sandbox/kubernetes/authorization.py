@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may do what: one table in place of RBAC's roles, with what the real default roles give to these users.
 
-The table cannot be changed, but for bindings of the few cluster roles in `kinds.cluster_role_bindings`: roles of one's own, and bindings in
-a namespace, are among what only a real control plane has.
+The table grows by roles in a namespace with their bindings, and by bindings of the few cluster roles in `kinds.cluster_role_bindings`;
+cluster roles of one's own are among what only a real control plane has.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from podpass.sandbox.kubernetes.authentication import AUTHENTICATED, User
 from podpass.sandbox.kubernetes.kind import Json
-from podpass.sandbox.kubernetes.kinds import CLUSTER_ROLE_BINDING
+from podpass.sandbox.kubernetes.kinds import CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from podpass.sandbox.kubernetes.kinds.cluster_role_bindings import ROLES
 from podpass.sandbox.kubernetes.objects import Objects
 from podpass.sandbox.kubernetes.status import StatusError, forbidden
@@ -82,7 +83,24 @@ def allows(objects: Objects, user: User, action: Action) -> bool:
     wanted = f"{action.group}:{action.target}"
     rows = [row for identity in identities for row in _RULES.get(identity, ())]
     rows += [row for binding in objects.select(CLUSTER_ROLE_BINDING) if _names(binding, user) for row in ROLES[binding["roleRef"]["name"]]]
-    return any(action.verb in verbs.split() and wanted in resources.split() for verbs, resources in rows)
+    if any(action.verb in verbs.split() and wanted in resources.split() for verbs, resources in rows):
+        return True
+    return bool(action.namespace) and any(_permits(rule, action) for rule in _rules(objects, user, action.namespace))
+
+
+def _rules(objects: Objects, user: User, namespace: str) -> Iterator[Json]:
+    """Yield the rules of a namespace's roles that a user is bound to."""
+    for binding in objects.select(ROLE_BINDING, namespace):
+        role = objects.find(ROLE, namespace, binding["roleRef"]["name"]) if _names(binding, user) else None
+        if role:
+            yield from role.get("rules") or ()
+
+
+def _permits(rule: Json, action: Action) -> bool:
+    pairs = (("verbs", action.verb), ("apiGroups", action.group), ("resources", action.target))
+    if not all({wanted, "*"} & set(rule.get(name) or ()) for name, wanted in pairs):
+        return False
+    return not rule.get("resourceNames") or action.name in rule["resourceNames"]
 
 
 def _names(binding: Json, user: User) -> bool:

@@ -50,6 +50,9 @@ _MESSAGES: Final = {
     "ResourceAttributes": "1 namespace:s 2 verb:s 3 group:s 4 version:s 5 resource:s 6 subresource:s 7 name:s",
     "NonResourceAttributes": "1 path:s 2 verb:s",
     "ClusterRoleBinding": "1 metadata:ObjectMeta 2 subjects:*Subject 3 roleRef:RoleRef",
+    "Role": "1 metadata:ObjectMeta 2 rules:*PolicyRule",
+    "PolicyRule": "1 verbs:*s 2 apiGroups:*s 3 resources:*s 4 resourceNames:*s",
+    "RoleBinding": "1 metadata:ObjectMeta 2 subjects:*Subject 3 roleRef:RoleRef",
     "Subject": "1 kind:s 2 apiGroup:s 3 name:s 4 namespace:s",
     "RoleRef": "1 apiGroup:s 2 kind:s 3 name:s",
 }

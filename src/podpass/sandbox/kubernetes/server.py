@@ -18,7 +18,10 @@ from podpass.sandbox.kubernetes.authorization import check
 from podpass.sandbox.kubernetes.objects import Objects
 from podpass.sandbox.kubernetes.request import ApiRequest, action_of
 from podpass.sandbox.kubernetes.resources import Resources, answer
-from podpass.sandbox.kubernetes.status import StatusError, no_such_path
+from podpass.sandbox.kubernetes.status import StatusError, no_such_path, passing
+from podpass.sandbox.weather.connection import meet
+from podpass.sandbox.weather.faults import Act
+from podpass.sandbox.weather.weather import Seen, Weather
 
 _log = logging.getLogger(__name__)
 
@@ -32,32 +35,61 @@ class ApiServer:
         url: Its own address, for the documents that name it.
         stopped: Set when streams shall end.
         to_nodes: Asks nodes, as the API server.
+        weather: What goes wrong.
     """
 
     def __init__(
-        self, objects: Objects, authenticator: Authenticator, url: Callable[[], str], stopped: asyncio.Event, to_nodes: httpx2.AsyncClient
+        self,
+        objects: Objects,
+        authenticator: Authenticator,
+        url: Callable[[], str],
+        stopped: asyncio.Event,
+        to_nodes: httpx2.AsyncClient,
+        weather: Weather,
     ) -> None:
         self._objects = objects
         self._authenticator = authenticator
         self._resources = Resources(objects, authenticator, stopped, to_nodes)
         self._url = url
+        self._weather = weather
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong becomes a Status."""
         http = Request(scope, receive)
         warnings: list[str] = []
+        act = None if self._weather.is_calm else self._struck(http)
+        if act:
+            send = await meet(act, scope, receive, send)
         try:
-            response = await self._answer(http, warnings)
+            response = await self._answer(http, warnings, act)
         except StatusError as error:
             response = answer(error.body, error.code)
         except Exception:  # noqa: BLE001 - a server answers, whatever happens; the log has the rest
             _log.exception("%s %s", http.method, http.scope["path"])
             response = answer(StatusError(500, "Internal Server Error").body, 500)
+        if act:
+            response = response if act.body is None else PlainTextResponse(act.body, response.status_code)
+            response.headers.update(act.headers)
         for warning in warnings:
             response.headers.append("Warning", f"299 - {json.dumps(warning)}")  # ASCII, quoted, without line ends
         await response(scope, receive, send)
 
-    async def _answer(self, http: Request, warnings: list[str]) -> Response:
+    def _struck(self, http: Request) -> Act | None:
+        """Return what the faults do to a request, if anything."""
+        action = action_of(http.method, http.scope["path"], http.query_params)
+        method = f"kubernetes.{action.target}.{action.verb}" if action.resource else ""
+        rule = self._weather.strike(Seen(method, "kubernetes", http.scope["path"], lambda: self._caller(http)))
+        return rule.then if rule else None
+
+    def _caller(self, http: Request) -> str:
+        try:
+            return self._user(http).name
+        except StatusError:
+            return ANONYMOUS.name
+
+    async def _answer(self, http: Request, warnings: list[str], act: Act | None) -> Response:
+        if act and act.refusal:
+            raise passing(act.refusal, act.message)
         user = self._user(http)
         action = action_of(http.method, http.scope["path"], http.query_params)
         check(self._objects, user, action)

@@ -17,8 +17,10 @@ _REASONS: Final = {
     413: "RequestEntityTooLarge",
     415: "UnsupportedMediaType",
     422: "Invalid",
+    429: "TooManyRequests",
     500: "InternalError",
     501: "NotImplemented",
+    503: "ServiceUnavailable",
     504: "Timeout",
 }
 
@@ -35,7 +37,7 @@ class StatusError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": message,
-            "reason": reason or _REASONS[code],
+            "reason": reason or _REASONS.get(code, ""),
             **({"details": details} if details else {}),
             "code": code,
         }
@@ -122,6 +124,12 @@ def forbidden(plural: str, group: str, name: str, why: str) -> StatusError:
 def expired(asked: int, oldest: int) -> StatusError:
     """Answer 410: the event log does not reach back that far."""
     return StatusError(410, f"too old resource version: {asked} ({oldest})")
+
+
+def passing(code: int, message: str) -> StatusError:
+    """Answer as a server that cannot just now, or as the message has it."""
+    usual = {429: "Too many requests, please try again later.", 503: "the server is currently unable to handle the request"}
+    return StatusError(code, message or usual.get(code, "an error on the server has prevented the request from succeeding"))
 
 
 def not_served(method: str) -> StatusError:

@@ -19,10 +19,10 @@ from podpass.sandbox.ca import AuthorityCA
 from podpass.sandbox.cluster import Kubeconfig
 from podpass.sandbox.cluster_client import STRATEGIC_PATCH, ClusterClient, Object, StatusError, authority_of
 from podpass.sandbox.listener import Listener
-from podpass.sandbox.node import kubelet, lease, mounts
+from podpass.sandbox.node import kubelet, lease, mounts, networks
 from podpass.sandbox.node.images import Images
+from podpass.sandbox.node.networks import ADDRESS, NodeNetwork
 from podpass.sandbox.node.pod import NodeSettings, Pace, Pod
-from podpass.sandbox.node.sources import ADDRESS
 from podpass.sandbox.node.status import rfc3339
 
 NODE_NAME = "podpass-node"
@@ -42,9 +42,9 @@ class NodeAgent:
         images: What the containers' images stand for.
         environment: Variables of every container: the way to the sandbox's Google side.
         workdir: A directory of its own; what a killed agent left in it is taken away first.
-        name: The node's name.
         clock: Tells when tokens are to be renewed.
         way: How volumes are laid; by default the first way that works here.
+        isolated: Whether pods get networks of their own where this machine allows it.
         pace: How often volumes are brought up to date, and the first pause before a restart.
     """
 
@@ -55,9 +55,9 @@ class NodeAgent:
         environment: Mapping[str, str],
         workdir: Path,
         *,
-        name: str = NODE_NAME,
         clock: Clock | None = None,
         way: mounts.Way | None = None,
+        isolated: bool = True,
         pace: Pace = Pace(),  # noqa: B008 - frozen
     ) -> None:
         self._kubeconfig = kubeconfig
@@ -65,7 +65,11 @@ class NodeAgent:
         address = urlsplit(str(kubeconfig["clusters"][0]["cluster"]["server"]))
         # Pods cannot reach a service's cluster address, so they are told the API server's own.
         services = {"KUBERNETES_SERVICE_HOST": address.hostname or "", "KUBERNETES_SERVICE_PORT": str(address.port or 443)}
-        self._node = NodeSettings(name, images, services | dict(environment), workdir, way, pace)
+        self._isolated = isolated
+        # What pods are told of has to be where they are told.
+        told = (address, urlsplit(environment.get("HTTPS_PROXY", "")))
+        self._reachable = {url.port or 443 for url in told if url.hostname == ADDRESS}
+        self._node = NodeSettings(NODE_NAME, images, services | dict(environment), workdir, way, NodeNetwork((), ()), pace)
         self._pods: dict[str, Pod] = {}
         self._being_bound: set[str] = set()
         self.ready = asyncio.Event()
@@ -82,8 +86,9 @@ class NodeAgent:
         lock = lease.lock(workdir)
         shutil.rmtree(workdir / "pods", ignore_errors=True)
         way = self._node.way or await asyncio.to_thread(mounts.choose)
-        self._node = replace(self._node, way=way)
-        _log.info("volumes are laid by: %s", way)
+        words = await asyncio.to_thread(networks.choose) if self._isolated else ()
+        self._node = replace(self._node, way=way, network=NodeNetwork(self._reachable, words))
+        _log.info("volumes are laid by: %s; networks are made by: %s", way, " ".join(words) or "nothing, pods share the machine's")
         certificate = AuthorityCA(workdir / "tls").issue_server_certificate([ADDRESS, self._node.name])
         context = certificate.server_context(workdir / "tls", "kubelet")
         # Logs are for the API server only, which proves itself by a certificate of the cluster's authority.

@@ -2,8 +2,12 @@
 """One container of a pod: its image, its runs, its restarts, its status."""
 
 import asyncio
+import contextlib
+import signal
+import ssl
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -15,6 +19,7 @@ from podpass.sandbox.node.events import Events
 from podpass.sandbox.node.images import Image
 from podpass.sandbox.node.logs import ContainerLog
 from podpass.sandbox.node.mounts import MountError
+from podpass.sandbox.node.probes import Probe
 from podpass.sandbox.node.processes import Order, Process, StartError
 from podpass.sandbox.node.status import rfc3339
 
@@ -23,6 +28,7 @@ Policy = Literal["Always", "OnFailure", "Never"]
 # cannot be started is 128.
 _MOST_S, _CALM_S, _CANNOT_START = 300.0, 600.0, 128
 _LOST = 137
+_PROBES = {"Startup": "startupProbe", "Readiness": "readinessProbe", "Liveness": "livenessProbe"}
 
 
 class ContainerHost(Protocol):
@@ -32,6 +38,11 @@ class ContainerHost(Protocol):
     events: Events
     back_off_s: float
 
+    @property
+    def grace_s(self) -> float:
+        """How long it has between being asked to end and being killed."""
+        ...
+
     def image(self, reference: str) -> Image | None:
         """Return the image of this name; None when there is none."""
         ...
@@ -40,13 +51,20 @@ class ContainerHost(Protocol):
         """Say what is to be started."""
         ...
 
+    async def connection(self, port: int, host: str, context: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a port of the pod, or of another host."""
+        ...
+
     def changed(self) -> None:
         """Learn that the container's status has changed."""
         ...
 
 
 class Container:
-    """A container of a pod; `run` lives its life as the pod's restart policy wants it."""
+    """A container of a pod; `run` lives its life as its restart policy wants it.
+
+    An init container that is always restarted is a sidecar: it stays, and the next one waits only until it is up.
+    """
 
     def __init__(self, spec: Object, policy: Policy, host: ContainerHost, *, init: bool, waits_for: str) -> None:
         self.name: str = spec["name"]
@@ -54,10 +72,15 @@ class Container:
         self.log: ContainerLog | None = None
         self.previous_log: ContainerLog | None = None
         self.process: Process | None = None
+        self.is_sidecar = init and policy == "Always"
+        self.has_been_up = asyncio.Event()
         self._spec = spec
         self._policy = policy
         self._host = host
-        self._init = init
+        self._ends = init and not self.is_sidecar
+        self._probes = [Probe(kind, spec[name], self) for kind, name in _PROBES.items() if spec.get(name)]
+        self._started = self._ready = False
+        self._order: Order
         self._last_state: Object = {}
         self._restarts = 0
         self._id = ""
@@ -75,8 +98,8 @@ class Container:
             "name": self.name,
             "image": self._spec.get("image", ""),
             "imageID": f"podpass://{self._spec.get('image', '')}" if self._id else "",
-            "ready": self.succeeded if self._init else "running" in self.state,
-            "started": "running" in self.state,
+            "ready": self.succeeded if self._ends else "running" in self.state and self._ready,
+            "started": "running" in self.state and self._started,
             "restartCount": self._restarts,
             "state": self.state,
             "lastState": self._last_state,
@@ -124,24 +147,28 @@ class Container:
             delay_s = min(delay_s * 2, _MOST_S)
 
     async def _run_once(self, image: Image) -> None:
-        order = await self._order(image)
+        self._order = await self._order_for(image)
         self._restarts += 1 if self._id else 0
         self._id = f"podpass://{uuid.uuid4().hex}"
         self.log, self.previous_log = ContainerLog(), self.log
         self._started_at = self._host.clock.now()
         try:
-            self.process = await Process.start(order, self.log, self._host.clock)
+            self.process = await Process.start(self._order, self.log, self._host.clock)
         except StartError as error:
             self.log.close(self._host.clock.now())
             self._terminated(_CANNOT_START, "StartError", str(error))
             await self._host.events.tell("Failed", f"Error: {error}", warning=True, container=self.name)
             return
         self.state = {"running": {"startedAt": rfc3339(self._started_at)}}
-        self._host.changed()
-        await self._host.events.tell("Started", f"Started container {self.name}", container=self.name)
-        self._ended(await self.process.wait())
+        watch = asyncio.create_task(self._watch(self.process))
+        try:
+            await self._host.events.tell("Started", f"Started container {self.name}", container=self.name)
+            code = await self.process.wait()
+        finally:
+            watch.cancel()
+        self._ended(code)
 
-    async def _order(self, image: Image) -> Order:
+    async def _order_for(self, image: Image) -> Order:
         """Say what to start; wait for what a variable or a mount needs until it is there."""
         while True:
             try:
@@ -150,6 +177,73 @@ class Container:
                 self._waits("CreateContainerConfigError", str(error))
                 await self._host.events.tell("Failed", f"Error: {error}", warning=True, container=self.name)
                 await asyncio.sleep(min(1.0, self._host.back_off_s))
+
+    # Its probes.
+
+    async def _watch(self, process: Process) -> None:
+        """Learn by its probes whether it has started, then whether it is ready and alive; without one, it is as soon as it runs."""
+        by_kind = {probe.kind: probe for probe in self._probes}
+        self._started = self._ready = False
+        self._host.changed()
+        if "Startup" in by_kind and not await self._is_up(by_kind["Startup"], process):
+            return
+        self._started, self._ready = True, "Readiness" not in by_kind
+        self.has_been_up.set()
+        self._host.changed()
+        await asyncio.gather(*(self._heed(by_kind[kind], process) for kind in ("Readiness", "Liveness") if kind in by_kind))
+
+    async def _is_up(self, probe: Probe, process: Process) -> bool:
+        async with contextlib.aclosing(probe.verdicts()) as verdicts:
+            async for good in verdicts:
+                if not good:
+                    await self._fail(probe, process)
+                return good
+        return False
+
+    async def _heed(self, probe: Probe, process: Process) -> None:
+        async with contextlib.aclosing(probe.verdicts()) as verdicts:
+            async for good in verdicts:
+                if probe.kind == "Readiness":
+                    self._ready = good
+                    self._host.changed()
+                if not good:
+                    await self._fail(probe, process)
+
+    async def _fail(self, probe: Probe, process: Process) -> None:
+        text = f"{probe.kind} probe failed: {probe.complaint}"
+        await self._host.events.tell("Unhealthy", text, warning=True, container=self.name)
+        if probe.kind != "Readiness":
+            text = f"Container {self.name} failed {probe.kind.lower()} probe, will be restarted"
+            await self._host.events.tell("Killing", text, container=self.name)
+            await process.end(self._host.grace_s)
+
+    # What a probe needs of its container (ProbeTarget).
+
+    def port(self, port: int | str) -> int:
+        """Return the number of a port that may be given by its name."""
+        numbers = {row.get("name"): row["containerPort"] for row in self._spec.get("ports") or ()}
+        if isinstance(port, str) and port not in numbers:
+            raise OSError(f"couldn't find port: {port}")
+        return int(numbers.get(port, port))
+
+    async def connection(self, port: int, host: str, context: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a port of the pod, or of another host."""
+        return await self._host.connection(port, host, context)
+
+    async def execute(self, command: list[str]) -> tuple[int, str]:
+        """Run a command in the container; return its exit code and what it wrote."""
+        log = ContainerLog()
+        try:
+            process = await Process.start(replace(self._order, argv=command), log, self._host.clock)
+        except StartError as error:
+            return _CANNOT_START, str(error)
+        try:
+            return await process.wait(), log.tail()
+        finally:
+            if not process.has_ended:
+                process.signal(signal.SIGKILL)
+
+    # Its end.
 
     def _ended(self, code: int) -> None:
         self.process = None

@@ -57,7 +57,7 @@ async def _value(entry: Object, so_far: Mapping[str, str], sources: PodSources) 
     if not source:
         return expand(entry.get("value", ""), so_far)
     if "fieldRef" in source:
-        return field(sources.pod, source["fieldRef"]["fieldPath"])
+        return field(sources.pod, source["fieldRef"]["fieldPath"], sources.address)
     for kind, member in (("configmap", "configMapKeyRef"), ("secret", "secretKeyRef")):
         if reference := source.get(member):
             optional = bool(reference.get("optional"))

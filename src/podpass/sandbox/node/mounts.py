@@ -13,6 +13,7 @@ Both roots follow one plan: every entry of / is bound as it is; where a mount pa
 that is, made anew with its entries bound one by one, so that nothing is ever created on the machine itself.
 """
 
+import contextlib
 import os
 import shutil
 import stat
@@ -82,7 +83,8 @@ def _open(directory: Path, opened: set[Path]) -> Iterator[Step]:
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
         path = Path(entry.path)
         if entry.is_symlink():
-            yield Step("link", entry.path, str(path.readlink()))
+            with contextlib.suppress(FileNotFoundError):  # another pod's lease, which has just ended
+                yield Step("link", entry.path, str(path.readlink()))
         elif path in opened:
             yield Step("directory", entry.path, mode=stat.S_IMODE(path.stat().st_mode))
             yield from _open(path, opened)
@@ -110,14 +112,15 @@ def bubblewrap_command(steps: Sequence[Step]) -> list[str]:
 def choose() -> Way:
     """Return the first way that works on this machine."""
     steps = plan([])
-    if shutil.which("bwrap") and _succeeds([*bubblewrap_command(steps), "true"]):
+    if shutil.which("bwrap") and succeeds([*bubblewrap_command(steps), "true"]):
         return "bubblewrap"
-    if _succeeds(["unshare", "-m", "true"]) or _succeeds(["unshare", "-Urm", "true"]):
+    if succeeds(["unshare", "-m", "true"]) or succeeds(["unshare", "-Urm", "true"]):
         return "unshare"
     return "lease" if os.geteuid() == 0 else "none"
 
 
-def _succeeds(command: list[str]) -> bool:
+def succeeds(command: list[str]) -> bool:
+    """Tell whether a command that tries what this machine allows ends well."""
     try:
         return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0  # noqa: S603 - our own words
     except (OSError, subprocess.TimeoutExpired):

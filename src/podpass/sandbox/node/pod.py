@@ -4,6 +4,7 @@
 import asyncio
 import logging
 import shutil
+import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from podpass.sandbox.node.containers import Container, Policy
 from podpass.sandbox.node.events import Events
 from podpass.sandbox.node.lease import Lease
 from podpass.sandbox.node.mounts import CURE, Bind, MountError, Way, plan
+from podpass.sandbox.node.networks import ADDRESS, NetworkError, NodeNetwork, PodNetwork
 from podpass.sandbox.node.processes import Order
-from podpass.sandbox.node.sources import ADDRESS, PodSources
+from podpass.sandbox.node.sources import PodSources
 from podpass.sandbox.node.status import conditions, phase, phase_after_deletion, rfc3339
 from podpass.sandbox.node.volumes import PodVolumes
 
@@ -49,6 +51,7 @@ class NodeSettings:
         environment: Variables of every container, below its own and its image's.
         workdir: The node agent's own directory.
         way: How volumes are laid; None until that is found out.
+        network: Gives pods their networks.
         pace: The times of its work.
         hidden: Further directories that containers find empty.
         shown: Files in them that containers see none the less.
@@ -59,6 +62,7 @@ class NodeSettings:
     environment: Mapping[str, str]
     workdir: Path
     way: Way | None
+    network: NodeNetwork
     pace: Pace
     hidden: tuple[Path, ...] = ()
     shown: tuple[Path, ...] = ()
@@ -82,15 +86,22 @@ class Pod:
         self._sources = PodSources(client, pod, clock)
         self._volumes = PodVolumes(pod, self._directory / "volumes", self._sources)
         self._lease = Lease()
+        self._network: PodNetwork | None = None
         self._policy: Policy = pod["spec"].get("restartPolicy", "Always")
         self._started_at: str = pod.get("status", {}).get("startTime") or rfc3339(clock.now())
         self._phase: str = pod.get("status", {}).get("phase", "Pending")
         self._dirty, self._deleting = asyncio.Event(), asyncio.Event()
         self._gone = False
         first = "PodInitializing" if pod["spec"].get("initContainers") else "ContainerCreating"
-        init_policy: Policy = "Never" if self._policy == "Never" else "OnFailure"
-        self._init = [Container(spec, init_policy, self, init=True, waits_for=first) for spec in pod["spec"].get("initContainers", [])]
-        self._main = [Container(spec, self._policy, self, init=False, waits_for=first) for spec in pod["spec"]["containers"]]
+        once: Policy = "Never" if self._policy == "Never" else "OnFailure"
+        self._init = [
+            Container(spec, spec.get("restartPolicy", once), self, init=True, waits_for=first)
+            for spec in pod["spec"].get("initContainers", [])
+        ]
+        self._main = [
+            Container(spec, spec.get("restartPolicy", self._policy), self, init=False, waits_for=first)
+            for spec in pod["spec"]["containers"]
+        ]
         self._restore(pod.get("status", {}))
         self.update(pod)
 
@@ -148,7 +159,15 @@ class Pod:
             steps=plan(binds, hidden=self._hidden()) if in_root else [],
             root=root if self._node.way == "unshare" else None,
             bubblewrap=self._node.way == "bubblewrap",
+            enter=self._network.enter if self._network else (),
         )
+
+    async def connection(self, port: int, host: str, context: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect as kubelet does for a probe: to the pod's address, or from the machine to another one."""
+        if host or self._network is None:
+            return await asyncio.open_connection(host or ADDRESS, port, ssl=context)
+        connected = await self._network.connect(port, self._network.address)
+        return await asyncio.open_connection(sock=connected, ssl=context, server_hostname=ADDRESS if context else None)
 
     def _hidden(self) -> list[Path]:
         """Return what is to be empty, without what lies in another such directory."""
@@ -164,30 +183,41 @@ class Pod:
         grace_s = _SHUTDOWN_GRACE_S
         try:
             await self._deleting.wait()
-            grace_s = 0.0 if self._gone else self._grace_s()
+            grace_s = 0.0 if self._gone else self.grace_s
         finally:
             work.cancel()
             pusher.cancel()
-            await asyncio.gather(work, pusher, return_exceptions=True)
-            await self._end_processes(grace_s)
-            self._clean_up()
+            try:
+                await asyncio.gather(work, pusher, return_exceptions=True)
+                await self._end_processes(grace_s, told=self._deleting.is_set() and not self._gone)
+            finally:  # the end of the sandbox cuts a long farewell short
+                await self._end_processes(_SHUTDOWN_GRACE_S, told=False)
+                await self._clean_up()
         if not self._gone:
             await self._say_goodbye()
 
-    def _clean_up(self) -> None:
+    async def _clean_up(self) -> None:
         self._lease.release()
         shutil.rmtree(self._directory, ignore_errors=True)
+        if self._network is not None:
+            await self._node.network.detach(self._network)
 
-    def _grace_s(self) -> float:
+    @property
+    def grace_s(self) -> float:
+        """How long its containers have between being asked to end and being killed."""
         metadata, spec = self._object["metadata"], self._object["spec"]
         return float(metadata.get("deletionGracePeriodSeconds", spec.get("terminationGracePeriodSeconds", 30)))
 
-    async def _end_processes(self, grace_s: float) -> None:
-        running = [container for container in (*self._init, *self._main) if container.process is not None]
-        if self._deleting.is_set() and not self._gone:
-            for container in running:
+    async def _end_processes(self, grace_s: float, *, told: bool) -> None:
+        """End what runs: the containers together, then the sidecars one by one, the last one first, in what is left of the time."""
+        deadline = asyncio.get_running_loop().time() + grace_s
+        sidecars = [[container] for container in reversed(self._init) if container.is_sidecar]
+        for together in ([*(each for each in self._init if not each.is_sidecar), *self._main], *sidecars):
+            running = [container for container in together if container.process is not None]
+            for container in running if told else ():
                 await self.events.tell("Killing", f"Stopping container {container.name}", container=container.name)
-        await asyncio.gather(*(container.end(grace_s) for container in running))
+            left_s = max(deadline - asyncio.get_running_loop().time(), 0)
+            await asyncio.gather(*(container.end(left_s) for container in running))
 
     async def _say_goodbye(self) -> None:
         """Write the last status and take the object away, as the node that it was waiting for."""
@@ -213,31 +243,51 @@ class Pod:
             return
         self.changed()
         try:
-            self._refuse_sidecars()
-            await self._lay_volumes()
+            await asyncio.gather(self._join_network(), self._lay_volumes())
             refresh = asyncio.create_task(self._keep_volumes())
             try:
                 await self._run_containers()
             finally:
                 refresh.cancel()
-            self._clean_up()
+            await self._end_processes(self.grace_s, told=True)
+            await self._clean_up()
         except Exception as error:  # noqa: BLE001 - a pod that this agent cannot run must not end the agent
             _log.exception("pod %s", self._path)
             await self.events.tell("FailedSync", f"error syncing pod: {error!r}", warning=True)
 
-    def _refuse_sidecars(self) -> None:
-        sidecars = [spec["name"] for spec in self._object["spec"].get("initContainers", []) if spec.get("restartPolicy") == "Always"]
-        if sidecars:
-            raise NotImplementedError(f"init containers that go on running ({', '.join(sidecars)}) need a real cluster: --kubeconfig")
-
     async def _run_containers(self) -> None:
-        for container in self._init:
-            if not await container.run():
-                return
+        """Run the containers to their end; sidecars are still running then, but not restarted any more."""
+        sidecars = []
+        async with asyncio.TaskGroup() as group:
+            for container in self._init:
+                if container.is_sidecar:
+                    sidecars.append(group.create_task(container.run()))
+                    await container.has_been_up.wait()
+                elif not await container.run():
+                    break
+            else:
+                await self._run_main()
+            for sidecar in sidecars:
+                sidecar.cancel()
+
+    async def _run_main(self) -> None:
         for container in self._main:
             if container.state.get("waiting", {}).get("reason") == "PodInitializing":
                 container.state = {"waiting": {"reason": "ContainerCreating"}}
         await asyncio.gather(*(container.run() for container in self._main))
+
+    async def _join_network(self) -> None:
+        delay_s = _RETRY_S
+        while True:
+            try:
+                self._network = await self._node.network.attach(self._object["spec"])
+            except NetworkError as error:
+                await self.events.tell("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}", warning=True)
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
+            else:
+                self._sources.address = self._network.address
+                return
 
     async def _lay_volumes(self) -> None:
         delay_s = _RETRY_S
@@ -280,23 +330,26 @@ class Pod:
                 self._phase = phase(self._policy, *self._statuses())
             await self._push()
 
-    def _statuses(self) -> tuple[list[Object], list[Object]]:
-        return [container.status() for container in self._init], [container.status() for container in self._main]
+    def _statuses(self) -> tuple[list[Object], list[Object], list[Object]]:
+        """Return the statuses of the init containers that end, of the containers, and of the sidecars."""
+        init = [container.status() for container in self._init if not container.is_sidecar]
+        sidecars = [container.status() for container in self._init if container.is_sidecar]
+        return init, [container.status() for container in self._main], sidecars
 
     async def _push(self) -> None:
         """Write the status until the API server has it."""
-        init, main = self._statuses()
+        init, main, sidecars = self._statuses()
         before = self._object.get("status", {}).get("conditions", [])
+        in_order = [container.status() for container in self._init]
         status = {
             "phase": self._phase,
-            "conditions": conditions(self._phase, init, main, before, self.clock.now()),
+            "conditions": conditions(self._phase, init, main, before, self.clock.now(), sidecars),
             "startTime": self._started_at,
             "hostIP": ADDRESS,
             "hostIPs": [{"ip": ADDRESS}],
-            "podIP": ADDRESS,
-            "podIPs": [{"ip": ADDRESS}],
+            **(_addresses(self._network) if self._network else {}),
             "containerStatuses": main,
-            **({"initContainerStatuses": init} if init else {}),
+            **({"initContainerStatuses": in_order} if in_order else {}),
         }
         while not self._gone:
             try:
@@ -314,3 +367,8 @@ class Pod:
             else:
                 return
             await asyncio.sleep(_RETRY_S)
+
+
+def _addresses(network: PodNetwork) -> Object:
+    # Replaced, since the list is merged by address and a node agent before this one may have given another.
+    return {"podIP": network.address, "podIPs": [{"$patch": "replace"}, {"ip": network.address}]}

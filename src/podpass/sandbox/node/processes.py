@@ -29,7 +29,10 @@ class StartError(PodpassError):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to start, and in what root: `root` is an empty directory for the shim to build it at, None for the machine's own."""
+    """What to start, and in what root: `root` is an empty directory for the shim to build it at, None for the machine's own.
+
+    `enter` are the words before a command that have it run in the pod's network.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -37,10 +40,11 @@ class Order:
     steps: Sequence[Step]
     root: Path | None
     bubblewrap: bool
+    enter: Sequence[str] = ()
 
     def launcher(self) -> list[str]:
         """Return the command that starts the shim."""
-        return [*(bubblewrap_command(self.steps) if self.bubblewrap else []), *SHIM]
+        return [*self.enter, *(bubblewrap_command(self.steps) if self.bubblewrap else []), *SHIM]
 
     def line(self) -> bytes:
         """Return the order as the shim reads it."""

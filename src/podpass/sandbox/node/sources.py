@@ -14,9 +14,8 @@ from podpass.errors import NeighbourError
 from podpass.sandbox.cluster_client import ClusterClient, Object, StatusError
 from podpass.sandbox.node.atomic import Content, Payload
 from podpass.sandbox.node.mounts import MountError
+from podpass.sandbox.node.networks import ADDRESS
 
-ADDRESS = "127.0.0.1"
-"""Every pod's and the node's."""
 _DEFAULT_MODE = 0o644
 # kubelet, pkg/kubelet/token/token_manager.go: a token is refreshed at 80 % of its life, at the latest after a day.
 _REFRESH_AT, _OLDEST = 0.8, timedelta(hours=24)
@@ -25,8 +24,8 @@ _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
 _log = logging.getLogger(__name__)
 
 
-def field(pod: Object, path: str) -> str:
-    """Return what a `fieldRef` to `path` gives.
+def field(pod: Object, path: str, address: str) -> str:
+    """Return what a `fieldRef` to `path` gives; `address` is the pod's.
 
     Raises:
         MountError: The downward API has no such field.
@@ -43,7 +42,8 @@ def field(pod: Object, path: str) -> str:
         "metadata.uid": metadata["uid"],
         "spec.nodeName": spec.get("nodeName", ""),
         "spec.serviceAccountName": spec.get("serviceAccountName", "default"),
-        **dict.fromkeys(("status.podIP", "status.podIPs", "status.hostIP", "status.hostIPs"), ADDRESS),
+        **dict.fromkeys(("status.podIP", "status.podIPs"), address),
+        **dict.fromkeys(("status.hostIP", "status.hostIPs"), ADDRESS),
     }
     if path not in values:
         raise MountError(f"The field {path!r} cannot be read.", "The downward API of this node agent has no such field.")
@@ -92,6 +92,7 @@ class PodSources:
         self._client = client
         self._clock = clock
         self.pod = pod
+        self.address = ADDRESS
         self._tokens: dict[tuple[str, int], Token] = {}
 
     def now(self) -> datetime:
@@ -174,5 +175,5 @@ class PodSources:
         for item in source.get("items", []):
             if "fieldRef" not in item:
                 raise MountError(f"the downward API file {item['path']!r} is not supported", "Only fieldRef is.", "Use a real cluster.")
-            files[item["path"]] = Content(field(self.pod, item["fieldRef"]["fieldPath"]).encode(), item.get("mode") or mode)
+            files[item["path"]] = Content(field(self.pod, item["fieldRef"]["fieldPath"], self.address).encode(), item.get("mode") or mode)
         return files

@@ -13,19 +13,21 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def phase(policy: str, init: Sequence[Object], containers: Sequence[Object]) -> str:
-    """Return the phase for a restart policy and the statuses of the containers.
+def phase(policy: str, init: Sequence[Object], containers: Sequence[Object], sidecars: Sequence[Object] = ()) -> str:
+    """Return the phase for a restart policy and the statuses of the containers; sidecars are those that outlive the init step.
 
     Source: Kubernetes, pkg/kubelet/kubelet_pods.go, getPhase.
     """
+    # A pod is not done before its sidecars are; how they ended does not matter.
+    accompanied = any("running" in status["state"] for status in sidecars)
     for status in init:
         code = _exit_code(status)
         if code != 0:
-            return "Failed" if code is not None and policy == "Never" else "Pending"
+            return "Failed" if code is not None and policy == "Never" and not accompanied else "Pending"
     states = [status["state"] for status in containers]
-    if any("waiting" in status["state"] and not status["lastState"] for status in containers):
+    if any("waiting" in status["state"] and not status["lastState"] for status in (*sidecars, *containers)):
         return "Pending"
-    if any("running" in state for state in states) or any("waiting" in state for state in states):
+    if accompanied or any("running" in state for state in states) or any("waiting" in state for state in states):
         return "Running"
     if policy == "Always":
         return "Running"
@@ -44,13 +46,22 @@ def _exit_code(status: Object) -> int | None:
     return None if terminated is None else int(terminated["exitCode"])
 
 
-def conditions(phase: str, init: Sequence[Object], containers: Sequence[Object], before: Sequence[Object], now: datetime) -> list[Object]:
+def conditions(
+    phase: str,
+    init: Sequence[Object],
+    containers: Sequence[Object],
+    before: Sequence[Object],
+    now: datetime,
+    sidecars: Sequence[Object] = (),
+) -> list[Object]:
     """Return the conditions that a kubelet owns; `before` gives those that did not change their time of transition."""
     waiting_init = [status["name"] for status in init if _exit_code(status) != 0]
-    unready = [status["name"] for status in containers if not status["ready"]]
+    if all("waiting" in status["state"] and not status["lastState"] for status in containers):
+        waiting_init += [status["name"] for status in sidecars if not status["started"]]
+    unready = [status["name"] for status in (*sidecars, *containers) if not status["ready"]]
     completed = "PodCompleted" if phase == "Succeeded" else "PodFailed" if phase == "Failed" else ""
     not_ready = (completed or "ContainersNotReady", "" if completed else f"containers with unready status: [{' '.join(unready)}]")
-    laid = any("waiting" not in status["state"] for status in (*init, *containers))
+    laid = any("waiting" not in status["state"] for status in (*init, *sidecars, *containers))
     verdicts: list[tuple[str, bool, tuple[str, str]]] = [
         ("PodReadyToStartContainers", laid and not completed, ("", "")),
         (

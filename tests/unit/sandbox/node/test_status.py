@@ -47,6 +47,38 @@ def test_phase_is_kubelets(policy: str, init: list[dict[str, Any]], main: list[d
     assert phase(policy, init, main) == expected
 
 
+UP, STARTING = [{**RUNS, "started": True}], [{**RUNS, "started": False, "ready": False}]
+
+
+@pytest.mark.parametrize(
+    ("init", "main", "sidecars", "expected"),
+    [
+        ([], [WAITS], STARTING, "Pending"),
+        ([], [RUNS], UP, "Running"),
+        ([], [DONE], UP, "Running"),
+        ([], [DONE], [DONE], "Succeeded"),
+        ([], [DONE], [FAILED], "Succeeded"),
+        ([], [FAILED], [DONE], "Failed"),
+        ([], [RUNS], [status("waiting", before=True)], "Running"),
+        ([FAILED], [WAITS], UP, "Pending"),
+        ([FAILED], [WAITS], [FAILED], "Failed"),
+    ],
+)
+def test_pod_is_done_with_its_sidecars_whose_own_end_does_not_matter(
+    init: list[dict[str, Any]], main: list[dict[str, Any]], sidecars: list[dict[str, Any]], expected: str
+) -> None:
+    assert phase("Never", init, main, sidecars) == expected
+
+
+def test_pod_is_initialized_once_its_sidecars_have_started_and_ready_with_them() -> None:
+    starting = conditions("Pending", [], [WAITS], [], NOW, [{**STARTING[0], "name": "proxy"}])
+    assert verdicts(starting)["Initialized"] == "False"
+    assert next(row for row in starting if row["type"] == "Ready")["message"] == "containers with unready status: [proxy main]"
+    assert set(verdicts(conditions("Running", [], [RUNS], [], NOW, UP)).values()) == {"True"}
+    again = conditions("Running", [], [RUNS], [], NOW, STARTING)
+    assert (verdicts(again)["Initialized"], verdicts(again)["Ready"]) == ("True", "False")
+
+
 def test_deleted_pod_failed_unless_all_had_ended_well() -> None:
     assert phase_after_deletion([DONE, DONE]) == "Succeeded"
     assert phase_after_deletion([DONE, status("terminated", 143)]) == "Failed"

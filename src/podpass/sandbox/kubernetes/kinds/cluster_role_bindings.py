@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bindings of the default cluster roles that podpass's own servers ask for; roles of one's own need a real control plane."""
+"""Bindings of the default cluster roles that podpass's own servers ask for; cluster roles of one's own need a real control plane."""
 
 from typing import Any, Final
 
@@ -18,26 +18,42 @@ ROLES: Final = {
 _SUBJECTS: Final = ("ServiceAccount", "User", "Group")
 
 
-def _default(binding: Json) -> None:
-    """Give subjects the group that real servers give them."""
+ROLE_COLUMN: Final = Column("Role", lambda obj, _: f"{obj['roleRef']['kind']}/{obj['roleRef']['name']}")
+
+
+def complete(binding: Json) -> None:
+    """Give role and subjects the group that real servers give them."""
     binding["roleRef"].setdefault("apiGroup", RBAC)
     for subject in binding.get("subjects") or ():
         if subject["kind"] != "ServiceAccount":
             subject.setdefault("apiGroup", RBAC)
 
 
-def _check(binding: Json, old: Json | None) -> list[Cause]:
+def check_reference(binding: Json, old: Json | None) -> list[Cause]:
+    """Say what is wrong with the role that is named."""
     role = binding["roleRef"]
     if old and old["roleRef"] != role:
         shown = {"APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"]}  # Go's own names, as the real server has them
         return [invalid_value("roleRef", shown, "cannot change roleRef")]
     if role["apiGroup"] != RBAC:
         return [unsupported_value("roleRef.apiGroup", role["apiGroup"], (RBAC,))]
+    return []
+
+
+def check_subjects(binding: Json) -> list[Cause]:
+    """Say what is wrong with whom it is bound to."""
+    return [cause for index, subject in enumerate(binding.get("subjects") or ()) for cause in _check_subject(f"subjects[{index}]", subject)]
+
+
+def _check(binding: Json, old: Json | None) -> list[Cause]:
+    if causes := check_reference(binding, old):
+        return causes
+    role = binding["roleRef"]
     if role["kind"] != "ClusterRole":
         return [unsupported_value("roleRef.kind", role["kind"], ("ClusterRole",))]
     if role["name"] not in ROLES:
         raise not_served(f"bindings of the cluster role {role['name']} (it knows {', '.join(ROLES)})")
-    return [cause for index, subject in enumerate(binding.get("subjects") or ()) for cause in _check_subject(f"subjects[{index}]", subject)]
+    return check_subjects(binding)
 
 
 def _check_subject(path: str, subject: Json) -> list[Cause]:
@@ -53,7 +69,7 @@ CLUSTER_ROLE_BINDING: Final = Kind(
     "clusterrolebindings",
     group=RBAC,
     namespaced=False,
-    columns=(NAME, Column("Role", lambda obj, _: f"{obj['roleRef']['kind']}/{obj['roleRef']['name']}"), AGE),
-    default=_default,
+    columns=(NAME, ROLE_COLUMN, AGE),
+    default=complete,
     check=_check,
 )

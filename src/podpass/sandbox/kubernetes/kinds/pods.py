@@ -30,6 +30,7 @@ _CONTAINER_DEFAULTS: Final[Json] = {
     "resources": {},
 }
 _MODE: Final = 0o644
+_POLICIES: Final = ("Always", "Never", "OnFailure")
 _TOLERATED_S: Final = 300
 
 
@@ -47,6 +48,8 @@ def default_pod_spec(spec: Json) -> None:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
     for container in containers_of(spec):
         _default_container(container)
+        for port in container.get("ports") or () if spec.get("hostNetwork") else ():
+            port.setdefault("hostPort", port["containerPort"])
     for volume in spec.get("volumes") or ():
         _default_volume(volume)
 
@@ -98,6 +101,8 @@ def check_pod_spec(spec: Json, path: str) -> list[Cause]:
             for mount, row in enumerate(container.get("volumeMounts") or ()):
                 if row["name"] not in volumes:
                     causes.append(Cause(f"{here}.volumeMounts[{mount}].name", f'Not found: "{row["name"]}"', "FieldValueNotFound"))
+            causes += _check_restarts(container, here)
+            causes += _check_probes(container, here) if place == "initContainers" else []
     names = [container["name"] for container in containers_of(spec)]
     causes += [
         Cause(f"{path}.containers[{index}].name", f'Duplicate value: "{name}"', "FieldValueDuplicate")
@@ -105,9 +110,23 @@ def check_pod_spec(spec: Json, path: str) -> list[Cause]:
         if name in names[:index]
     ]
     policy = spec.get("restartPolicy")
-    if policy not in {"Always", "OnFailure", "Never"}:
-        causes.append(unsupported_value(f"{path}.restartPolicy", str(policy), ("Always", "OnFailure", "Never")))
+    if policy not in _POLICIES:
+        causes.append(unsupported_value(f"{path}.restartPolicy", str(policy), _POLICIES))
     return causes + _check_tokens(spec, path)
+
+
+def _check_restarts(container: Json, path: str) -> list[Cause]:
+    """Name what is wrong with a container's own restart policy, by which an init container becomes a sidecar."""
+    policy = container.get("restartPolicy")
+    return [] if policy in {None, *_POLICIES} else [unsupported_value(f"{path}.restartPolicy", str(policy), _POLICIES)]
+
+
+def _check_probes(container: Json, path: str) -> list[Cause]:
+    """Name the probes of an init container that is no sidecar."""
+    probes = [name for name in ("livenessProbe", "readinessProbe", "startupProbe") if container.get(name)]
+    stays = container.get("restartPolicy") == "Always"
+    why = "may not be set for init containers without restartPolicy=Always"
+    return [] if stays else [forbidden_value(f"{path}.{name}", why) for name in probes]
 
 
 def _check_tokens(spec: Json, path: str) -> list[Cause]:
@@ -197,8 +216,31 @@ def _statuses(pod: Json) -> list[Json]:
     return (pod.get("status") or {}).get("containerStatuses") or []
 
 
+def _sidecars(pod: Json) -> list[Json]:
+    """Return the statuses of the init containers that go on running; they count as the others do."""
+    names = {row["name"] for row in pod["spec"].get("initContainers") or () if row.get("restartPolicy") == "Always"}
+    return [row for row in (pod.get("status") or {}).get("initContainerStatuses") or () if row["name"] in names]
+
+
 def _ready(pod: Json, _: datetime) -> str:
-    return f"{sum(bool(row.get('ready')) for row in _statuses(pod))}/{len(pod['spec']['containers'])}"
+    sidecars = sum(row.get("restartPolicy") == "Always" for row in pod["spec"].get("initContainers") or ())
+    ready = sum(bool(row.get("ready")) for row in (*_statuses(pod), *_sidecars(pod)))
+    return f"{ready}/{len(pod['spec']['containers']) + sidecars}"
+
+
+def _starting(pod: Json) -> str:
+    """Say how far the init containers are (kubectl: pkg/printers/internalversion, printPod); nothing once they are through."""
+    started = {row["name"] for row in _sidecars(pod) if row.get("started")}
+    statuses = (pod.get("status") or {}).get("initContainerStatuses") or []
+    for index, row in enumerate(statuses):
+        state = row.get("state") or {}
+        ended, waits = state.get("terminated") or {}, (state.get("waiting") or {}).get("reason", "PodInitializing")
+        if row["name"] in started or ended.get("exitCode") == 0:
+            continue
+        if ended:
+            return f"Init:{ended.get('reason') or 'ExitCode:' + str(ended['exitCode'])}"
+        return f"Init:{index}/{len(statuses)}" if waits == "PodInitializing" else f"Init:{waits}"
+    return ""
 
 
 def _phase(pod: Json, _: datetime) -> str:
@@ -206,6 +248,9 @@ def _phase(pod: Json, _: datetime) -> str:
     if pod["metadata"].get("deletionTimestamp"):
         return "Terminating"
     status = pod.get("status") or {}
+    through = any((row["type"], row["status"]) == ("Initialized", "True") for row in status.get("conditions") or ())
+    if not through and (starting := _starting(pod)):
+        return starting
     for state in (row.get("state") or {} for row in reversed(_statuses(pod))):
         for name in ("waiting", "terminated"):
             reason = (state.get(name) or {}).get("reason")
@@ -215,7 +260,7 @@ def _phase(pod: Json, _: datetime) -> str:
 
 
 def _restarts(pod: Json, _: datetime) -> int:
-    return sum(row.get("restartCount", 0) for row in _statuses(pod))
+    return sum(row.get("restartCount", 0) for row in (*_statuses(pod), *_sidecars(pod)))
 
 
 POD = Kind(
