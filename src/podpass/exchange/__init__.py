@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a subject token to an access token: the credential configuration file, and the exchange itself.
+"""From a subject token to Google's tokens: the credential configuration file, the exchange itself, and what keeps its tokens fresh.
 
 - `credential_config.py` writes the file that Google's libraries read, byte for byte as gcloud writes it, and reads one strictly.
-- `exchanger.py` asks the security token service and IAM Credentials, and tells what they refuse and why.
+- `exchanger.py` asks the security token service and IAM Credentials (`endpoints`, `wire`), and tells what they refuse and why (`refusals`).
+- `workload_tokens.py` hands out the tokens of one workload; below it `slot` and `shelf` hold them, `schedule` says when they are renewed,
+  `chain` walks from one to the next, and `outage` knows who does not answer.
 """

@@ -2,33 +2,31 @@
 """The credential configuration: the file that tells Google's libraries where the subject token is and whom to ask.
 
 It holds no secret, but who can change it can have the token sent elsewhere, or a command run: Google's libraries use the URLs in it as they
-are. So `read_credential_config` accepts only what podpass or gcloud writes for a token in a file, with Google's own URLs.
+are. So `read_credential_config` accepts only what podpass or gcloud writes for a token in a file, with Google's own URLs: those of
+googleapis.com, or of another universe (a cloud that Google runs for others) where the caller, not the file, allows it.
 """
 
 import json
+import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final, NoReturn
 
 from podpass.errors import ConfigError
+from podpass.exchange.endpoints import UNIVERSE, Endpoints
 from podpass.names import GoogleServiceAccount, ProviderName
 
 JWT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
-TOKEN_URL: Final = "https://sts.googleapis.com/v1/token"  # noqa: S105 - an address
-INTROSPECT_URL: Final = "https://sts.googleapis.com/v1/introspect"
-UNIVERSE: Final = "googleapis.com"
 
-LIMIT_BYTES: Final = 64 * 1024
+_LIMIT_BYTES: Final = 64 * 1024
 # Google (IAM Credentials): an access token lives 1 hour, up to 12 where an organization allows it; 10 minutes is gcloud's least.
 _LIFETIME_S: Final = range(600, 43_201)
 
+_VERB: Final = "generateAccessToken"
 _REQUIRED = {"type", "audience", "subject_token_type", "token_url", "credential_source"}
 _KNOWN = _REQUIRED | {"universe_domain", "token_info_url", "service_account_impersonation_url", "service_account_impersonation"}
-
-
-def impersonation_url(account: GoogleServiceAccount) -> str:
-    """Return where IAM Credentials issues access tokens for an account."""
-    return f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account.email}:generateAccessToken"
 
 
 def credential_config(
@@ -42,9 +40,10 @@ def credential_config(
         service_account: The account to act as; None: the workload's own principal (direct access).
         lifetime: Of the access token; None leaves it to Google (1 hour). Only with an account.
     """
-    tail: dict[str, object] = {"token_info_url": INTROSPECT_URL}
+    google = Endpoints()
+    tail: dict[str, object] = {"token_info_url": google.introspect}
     if service_account:
-        tail = {"service_account_impersonation_url": impersonation_url(service_account)}
+        tail = {"service_account_impersonation_url": google.account(service_account, _VERB)}
         if lifetime:
             tail["service_account_impersonation"] = {"token_lifetime_seconds": int(lifetime.total_seconds())}
     content = {
@@ -52,7 +51,7 @@ def credential_config(
         "type": "external_account",
         "audience": provider.audience,
         "subject_token_type": JWT_TYPE,
-        "token_url": TOKEN_URL,
+        "token_url": google.token,
         "credential_source": {"file": token_path},
         **tail,
     }
@@ -69,6 +68,7 @@ class CredentialConfig:
         token_field: The member that holds it, where the file is JSON; None: the file is the token.
         service_account: The account to act as, if any.
         lifetime: Of the access token, if the file says so.
+        universe: Whose services issue the tokens.
     """
 
     provider: ProviderName
@@ -76,10 +76,34 @@ class CredentialConfig:
     token_field: str | None = None
     service_account: GoogleServiceAccount | None = None
     lifetime: timedelta | None = None
+    universe: str = UNIVERSE
 
 
-def read_credential_config(raw: bytes | str) -> CredentialConfig:
+def load_credential_config(path: str | os.PathLike[str], *, universes: Collection[str] = (UNIVERSE,)) -> CredentialConfig:
+    """Read the credential configuration in a file; see `read_credential_config`.
+
+    Raises:
+        ConfigError: The file cannot be read, or what is in it is refused.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"The credential configuration {os.fspath(path)} cannot be read.",
+            f"{error.strerror or error}.",
+            "Mount the ConfigMap that `podpass apply` writes, and name the file that holds its key.",
+            code="config.credential-config",
+        ) from error
+    return read_credential_config(raw, universes=universes)
+
+
+def read_credential_config(raw: bytes | str, *, universes: Collection[str] = (UNIVERSE,)) -> CredentialConfig:
     """Read a credential configuration, and refuse every one that could lead a token elsewhere.
+
+    Args:
+        raw: The file's content.
+        universes: Whose services may be asked; the file's `universe_domain` has to be one of them, and each of its URLs of that one.
 
     Raises:
         ConfigError: Not such a file; a token source that is no file (`executable`, `url`, `environment_id`, `certificate`); a URL that is
@@ -96,17 +120,19 @@ def read_credential_config(raw: bytes | str) -> CredentialConfig:
             "Write the file anew with `podpass apply` or gcloud's create-cred-config.",
         )
     _expect(content, "subject_token_type", JWT_TYPE)
-    _expect(content, "token_url", TOKEN_URL)
-    _expect(content, "token_info_url", INTROSPECT_URL, is_optional=True)
-    _expect(content, "universe_domain", UNIVERSE, is_optional=True)
+    universe = _universe(content, universes)
+    google = Endpoints.of(universe)
+    _expect(content, "token_url", google.token)
+    _expect(content, "token_info_url", google.introspect, is_optional=True)
     token_path, token_field = _source(content["credential_source"])
-    account = _account(content.get("service_account_impersonation_url"))
+    account = _account(content.get("service_account_impersonation_url"), google)
     return CredentialConfig(
         provider=ProviderName.parse(_text(content, "audience")),
         token_path=token_path,
         token_field=token_field,
         service_account=account,
         lifetime=_lifetime(content.get("service_account_impersonation"), account),
+        universe=universe,
     )
 
 
@@ -116,8 +142,8 @@ def _refuse(why: str, next_step: str = "") -> NoReturn:
 
 def _load(raw: bytes | str) -> dict[str, object]:
     data = raw.encode() if isinstance(raw, str) else raw
-    if len(data) > LIMIT_BYTES:
-        _refuse(f"It has {len(data)} bytes; {LIMIT_BYTES} are read at most.")
+    if len(data) > _LIMIT_BYTES:
+        _refuse(f"It has {len(data)} bytes; {_LIMIT_BYTES} are read at most.")
     try:
         content = json.loads(data.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError):
@@ -152,6 +178,16 @@ def _expect(content: dict[str, object], key: str, wanted: str, *, is_optional: b
         )
 
 
+def _universe(content: dict[str, object], universes: Collection[str]) -> str:
+    universe = _text(content, "universe_domain") if "universe_domain" in content else UNIVERSE
+    if universe not in universes:
+        _refuse(
+            f"Its universe_domain is {universe[:200]!r}, not {' or '.join(map(repr, universes))}.",
+            "Who follows it hands its token to somebody else. Find out who wrote the file; allow another universe where the file is read.",
+        )
+    return universe
+
+
 def _source(source: object) -> tuple[str, str | None]:
     if not isinstance(source, dict):
         _refuse("Its credential_source is not an object.")
@@ -178,10 +214,10 @@ def _token_field(form: object) -> str | None:
             _refuse("The format in its credential_source is neither text nor json with subject_token_field_name.")
 
 
-def _account(url: object) -> GoogleServiceAccount | None:
+def _account(url: object, google: Endpoints) -> GoogleServiceAccount | None:
     if url is None:
         return None
-    before, after = impersonation_url(GoogleServiceAccount("@")).split("@")
+    before, after = google.account(GoogleServiceAccount("@"), _VERB).split("@")
     if not isinstance(url, str) or not url.startswith(before) or not url.endswith(after):
         _refuse(
             f"Its service_account_impersonation_url is {str(url)[:200]!r}.",

@@ -1,61 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exchange: subject token -> federated token -> access token of a service account.
+"""The exchange: subject token -> federated token -> what a service account may have: an access token, an ID token, a signature.
 
 Where the tokens go, and nowhere else: the subject token into the body of one POST to the security token service, the federated token into
-the `Authorization` of one POST to IAM Credentials. Both origins are set when the exchanger is made, over https (loopback aside);
-redirects are refused, not followed; no answer's words are repeated without `redact`.
+the `Authorization` of one POST to IAM Credentials. Both origins are set when the exchanger is made (`endpoints`), over https (loopback
+aside); redirects are refused, not followed (`wire`); no answer's words are repeated without `redact` (`refusals`). Nothing is kept and
+nothing tried twice here: that is `workload_tokens`.
 """
 
-import json
-from dataclasses import dataclass
+import base64
+import binascii
+import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Self, TypeGuard
-from urllib.parse import urlsplit
+from typing import Any, Final, Self
 
 import httpx2
 
 from podpass.clock import Clock, SystemClock
-from podpass.errors import (
-    ConfigError,
-    ExchangeRefusedError,
-    ImpersonationRefusedError,
-    NeighbourError,
-    UnexpectedAnswerError,
-    UnreachableError,
-)
-from podpass.exchange.credential_config import JWT_TYPE, TOKEN_URL, CredentialConfig, impersonation_url
-from podpass.google.fault import FaultKind, GoogleFault
-from podpass.google.rest import new_http, unreachable
+from podpass.discovery.forks import survive
+from podpass.errors import ConfigError, MalformedTokenError
+from podpass.exchange.credential_config import JWT_TYPE, CredentialConfig
+from podpass.exchange.endpoints import Endpoints
+from podpass.exchange.refusals import IAM_CREDENTIALS, STS, exchange_refused, impersonation_refused
+from podpass.exchange.tokens import AccessToken, IdToken, Signature
+from podpass.exchange.wire import is_token, post, read_object, unexpected
+from podpass.google.rest import new_http
 from podpass.names import GoogleServiceAccount, ProviderName, Secret
-from podpass.names.secret import redact
+from podpass.verify import parse
 
 CLOUD_PLATFORM: Final = "https://www.googleapis.com/auth/cloud-platform"
 # What Google's own libraries ask of the federated token when it is only to be traded for an account's. [O]
 _IAM_SCOPE: Final = "https://www.googleapis.com/auth/iam"
 _ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
-_DESCRIPTION_LIMIT_CHARS = 600
 _DEFAULT_LIFETIME = timedelta(hours=1)
 # A federated token is never longer-lived; Google leaves `expires_in` out for one that is about to end. [M]
 _MISSING_EXPIRES_IN = timedelta(seconds=1)
 # No token of Google's lives longer than 12 hours; more than a day is no lifetime.
 _LONGEST_S = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """A token that calls Google's APIs.
-
-    Attributes:
-        value: The token.
-        expires_at: When it ends.
-        principal: Who it speaks for: an account's email, or None for the workload's own principal.
-    """
-
-    value: Secret[str]
-    expires_at: datetime
-    principal: str | None = None
+# Both roles hold getAccessToken and getOpenIdToken; only the second holds signBlob. [K]
+_USER, _CREATOR = "roles/iam.workloadIdentityUser", "roles/iam.serviceAccountTokenCreator"
 
 
 class Exchanger:
@@ -64,11 +49,11 @@ class Exchanger:
     Args:
         provider: Whom the subject tokens are for.
         service_account: The account to act as; None: direct access.
-        scopes: Of the access token.
-        lifetime: Of the account's token.
-        http: The connection pool; None makes one of its own.
+        scopes: Of access tokens, where a call does not name others.
+        lifetime: Of the account's access token.
+        http: The connection pool, closed by whoever made it, and not to be used across a fork; None makes one when it is needed.
         clock: Turns `expires_in` into a moment.
-        token_url: The security token service; only tests and other universes set it.
+        endpoints: Whom to ask; only tests and other universes set it.
     """
 
     def __init__(
@@ -80,22 +65,25 @@ class Exchanger:
         lifetime: timedelta = _DEFAULT_LIFETIME,
         http: httpx2.Client | None = None,
         clock: Clock | None = None,
-        token_url: str = TOKEN_URL,
+        endpoints: Endpoints | None = None,
     ) -> None:
-        _check_origin(token_url)
-        self._provider = provider
-        self._account = service_account
-        self._scopes = scopes
+        self.provider = provider
+        self.service_account = service_account
+        self.scopes = scopes
         self._lifetime = lifetime
-        self._http = http or new_http()
+        self._given = http
+        self._own: httpx2.Client | None = None
+        self._lock = threading.Lock()
         self._clock = clock or SystemClock()
-        self._token_url = token_url
+        self._endpoints = endpoints or Endpoints()
+        survive(self)
 
     @classmethod
     def from_config(cls, config: CredentialConfig, *, http: httpx2.Client | None = None, clock: Clock | None = None) -> Self:
         """Return the exchanger that a credential configuration describes."""
         lifetime = config.lifetime or _DEFAULT_LIFETIME
-        return cls(config.provider, service_account=config.service_account, lifetime=lifetime, http=http, clock=clock)
+        endpoints = Endpoints.of(config.universe)
+        return cls(config.provider, service_account=config.service_account, lifetime=lifetime, http=http, clock=clock, endpoints=endpoints)
 
     def __enter__(self) -> Self:
         return self
@@ -103,169 +91,156 @@ class Exchanger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close every connection."""
-        self._http.close()
+    def __repr__(self) -> str:
+        return f"<Exchanger of {self.provider} for {self.service_account or 'direct access'}>"
 
-    def access_token(self, subject_token: Secret[str]) -> AccessToken:
+    def close(self) -> None:
+        """Close the connections of its own."""
+        with self._lock:
+            if self._own is not None:
+                self._own.close()
+
+    def wake_in_child(self) -> None:
+        """Start anew after a fork; see `forks`. Two processes cannot share a connection."""
+        self._lock, self._own = threading.Lock(), None
+
+    def access_token(self, subject_token: Secret[str], scopes: tuple[str, ...] | None = None) -> AccessToken:
         """Return a token for Google's APIs: the account's, or the federated one where there is no account.
 
         Raises:
             ExchangeRefusedError: The security token service refused; `full_code` and the sentences tell which check failed.
             ImpersonationRefusedError: IAM Credentials refused.
+            ExchangeUnavailableError: One of them cannot answer now.
             UnreachableError, UnexpectedAnswerError: No answer, or none of the protocol.
         """
-        federated = self.federated_token(subject_token)
-        return self.impersonated_token(federated) if self._account else federated
+        federated = self.federated_token(subject_token, scopes)
+        return self.impersonated_token(federated, scopes) if self.service_account else federated
 
-    def federated_token(self, subject_token: Secret[str]) -> AccessToken:
-        """Return the federated token of a subject token, and go no further."""
+    def federated_token(self, subject_token: Secret[str], scopes: tuple[str, ...] | None = None) -> AccessToken:
+        """Return the federated token of a subject token, and go no further; one that is to be traded on has no use for scopes."""
         form = {
             "grant_type": _GRANT,
-            "audience": self._provider.audience,
-            "scope": _IAM_SCOPE if self._account else " ".join(self._scopes),
+            "audience": self.provider.audience,
+            "scope": _IAM_SCOPE if self.service_account else " ".join(scopes or self.scopes),
             "requested_token_type": _ACCESS_TOKEN_TYPE,
             "subject_token": subject_token.reveal(),
             "subject_token_type": JWT_TYPE,
         }
         asked_at = self._clock.now()
-        response = self._post(self._token_url, "exchange the subject token", data=form)
-        if not response.is_success:
-            raise _exchange_refused(response, self._provider)
-        answer = _object(response, "the security token service")
-        token, expires_in = answer.get("access_token"), answer.get("expires_in", _MISSING_EXPIRES_IN.total_seconds())
-        if not _is_token(token):
-            raise _unexpected("the security token service", "has no access_token")
+        answer = post(self._http, self._endpoints.token, "exchange the subject token", data=form)
+        if not answer.is_good:
+            raise exchange_refused(answer, self.provider)
+        content = read_object(answer, STS)
+        token, expires_in = content.get("access_token"), content.get("expires_in", _MISSING_EXPIRES_IN.total_seconds())
+        if not is_token(token):
+            raise unexpected(STS, "has no access_token")
         # The comparison is False for NaN; bool is an int to Python, not to JSON.
         if type(expires_in) not in {int, float} or not 0 <= expires_in <= _LONGEST_S:
-            raise _unexpected("the security token service", "has an expires_in that is no lifetime")
+            raise unexpected(STS, "has an expires_in that is no lifetime")
         return AccessToken(Secret(token, "federated token"), asked_at + timedelta(seconds=expires_in))
 
-    def impersonated_token(self, federated: AccessToken) -> AccessToken:
+    def impersonated_token(self, federated: AccessToken, scopes: tuple[str, ...] | None = None) -> AccessToken:
         """Return the account's access token for a federated one.
 
         Raises:
             ConfigError: The exchanger was made without an account.
         """
-        if self._account is None:
-            raise ConfigError("There is no service account to act as.", "", "Name one when the exchanger is made.", code="config.exchanger")
-        body = {"scope": list(self._scopes), "lifetime": f"{int(self._lifetime.total_seconds())}s"}
-        headers = {"authorization": f"Bearer {federated.value.reveal()}"}
-        response = self._post(impersonation_url(self._account), f"act as {self._account}", json=body, headers=headers)
-        if not response.is_success:
-            raise _impersonation_refused(response, self._account)
-        answer = _object(response, "IAM Credentials")
-        token, until = answer.get("accessToken"), answer.get("expireTime")
-        if not _is_token(token) or not isinstance(until, str):
-            raise _unexpected("IAM Credentials", "has no accessToken or no expireTime")
-        return AccessToken(Secret(token, "access token"), _moment(until), self._account.email)
+        account, asked_at = self.account_for("Impersonation"), self._clock.now()
+        body = {"scope": list(scopes or self.scopes), "lifetime": f"{int(self._lifetime.total_seconds())}s"}
+        content = self._as_account(account, "generateAccessToken", federated, body, ("a token", _USER))
+        token, until = content.get("accessToken"), content.get("expireTime")
+        if not is_token(token) or not isinstance(until, str):
+            raise unexpected(IAM_CREDENTIALS, "has no accessToken or no expireTime")
+        # Google's moment, but no later than by this machine's clock, which may be slow.
+        return AccessToken(Secret(token, "access token"), min(_moment(until), asked_at + self._lifetime), account.email)
 
-    def _post(self, url: str, doing: str, **content: Any) -> httpx2.Response:  # noqa: ANN401 - the client's own arguments
-        """Send one request; a broken connection is not tried again here, callers decide with their deadline."""
-        response: httpx2.Response | UnreachableError
+    def id_token(self, federated: AccessToken, audience: str) -> IdToken:
+        """Return a token that tells `audience` which account is calling, with its email.
+
+        Raises:
+            ConfigError: The exchanger was made without an account.
+        """
+        account, asked_at = self.account_for("An ID token"), self._clock.now()
+        body = {"audience": audience, "includeEmail": True}
+        content = self._as_account(account, "generateIdToken", federated, body, ("an ID token", _USER))
+        token = content.get("token")
+        if not is_token(token):
+            raise unexpected(IAM_CREDENTIALS, "has no token")
+        issued_at, ends_at = _times_of(token)
+        return IdToken(Secret(token, "ID token"), min(ends_at, asked_at + (ends_at - issued_at)))
+
+    def sign(self, federated: AccessToken, payload: bytes) -> Signature:
+        """Return a signature by a key of the account, which Google keeps.
+
+        Raises:
+            ConfigError: The exchanger was made without an account.
+        """
+        account = self.account_for("A signature")
+        body = {"payload": base64.b64encode(payload).decode()}
+        content = self._as_account(account, "signBlob", federated, body, ("a signature", _CREATOR))
         try:
-            response = self._http.post(url, follow_redirects=False, **content)
-        except httpx2.RequestError as error:
-            response = unreachable(urlsplit(url).netloc, doing, error)
-        if isinstance(response, UnreachableError):
-            # Out here it has neither cause nor context: the client's error holds the request, and with it the token.
-            raise response
-        if response.is_redirect:
-            raise UnexpectedAnswerError(
-                f"{urlsplit(url).netloc} answered the request to {doing} with a redirect ({response.status_code}).",
-                "It was not followed: the token in it is for this origin only.",
-                "Look for a proxy that answers in Google's place.",
+            return Signature(str(content["keyId"]), base64.b64decode(content["signedBlob"], validate=True))
+        except (KeyError, TypeError, binascii.Error):
+            raise unexpected(IAM_CREDENTIALS, "has no signedBlob or no keyId") from None
+
+    def account_for(self, thing: str) -> GoogleServiceAccount:
+        """Return the account, which `thing` needs.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if self.service_account is None:
+            raise ConfigError(
+                f"{thing} needs a Google service account, and none is configured.",
+                "With direct access the workload has a principal of its own; Google gives that one access tokens and nothing else.",
+                "Set googleServiceAccount for the workload in the federation file and apply, or annotate its Kubernetes service account "
+                "with podpass.dev/google-service-account; a credential configuration names it in service_account_impersonation_url.",
+                code="config.no-google-service-account",
             )
-        return response
+        return self.service_account
 
+    @property
+    def universe(self) -> str:
+        """Whose services it asks."""
+        return self._endpoints.universe
 
-def _check_origin(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}):
-        return
-    raise ConfigError(
-        f"No token is sent to {parts.scheme}://{parts.netloc}.", "It is not https.", "Use an https URL.", code="config.token-origin"
-    )
+    @property
+    def _http(self) -> httpx2.Client:
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._own is None:
+                self._own = new_http()
+            return self._own
 
-
-def _is_token(value: object) -> TypeGuard[str]:
-    """Whether it can stand in a header: printable ASCII without spaces."""
-    return isinstance(value, str) and bool(value) and all("!" <= character <= "~" for character in value)
-
-
-def _object(response: httpx2.Response, who: str) -> dict[str, Any]:
-    try:
-        answer = response.json()
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        # Without a cause: the decoder's error holds the answer, and the answer may hold a token.
-        raise _unexpected(who, "is not a JSON object")
-    return answer
-
-
-def _unexpected(who: str, fault: str) -> UnexpectedAnswerError:
-    return UnexpectedAnswerError(f"The answer of {who} {fault}.", "", "Look for a proxy that answers in Google's place.")
+    def _as_account(
+        self, account: GoogleServiceAccount, verb: str, federated: AccessToken, body: Mapping[str, object], wanted: tuple[str, str]
+    ) -> dict[str, Any]:
+        url = self._endpoints.account(account, verb)
+        headers = {"authorization": f"Bearer {federated.value.reveal()}"}
+        answer = post(self._http, url, f"act as {account}", json=body, headers=headers)
+        if not answer.is_good:
+            raise impersonation_refused(answer, account, *wanted)
+        return read_object(answer, IAM_CREDENTIALS)
 
 
 def _moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _unexpected("IAM Credentials", "has an expireTime that is no time") from None
+        raise unexpected(IAM_CREDENTIALS, "has an expireTime that is no time") from None
 
 
-def _exchange_refused(response: httpx2.Response, provider: ProviderName) -> NeighbourError | ExchangeRefusedError:
+def _times_of(token: str) -> tuple[datetime, datetime]:
+    """Read when an ID token begins and ends; nothing else in it matters here: judging is its audience's business."""
     try:
-        body = json.loads(response.content)
-    except (ValueError, RecursionError):
-        body = None
-    code = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(code, str):
-        words = f"It answered {response.status_code} without an OAuth error."
-        return UnexpectedAnswerError("The security token service did not exchange the subject token.", words, "Try again in a minute.")
-    description = redact(str(body.get("error_description") or ""))[:_DESCRIPTION_LIMIT_CHARS]
-    what = f"Google's security token service refused the subject token ({response.status_code} {code})."
-    return ExchangeRefusedError(what, description, _cure(code, description, provider), code=f"credential.exchange-refused.{_kebab(code)}")
+        claims = parse(token).payload
+        return _time(claims.get("iat")), _time(claims.get("exp"))
+    except (MalformedTokenError, TypeError, ValueError, OverflowError, OSError):
+        raise unexpected(IAM_CREDENTIALS, "has a token that does not say when it begins and ends") from None
 
 
-def _kebab(code: str) -> str:
-    return "".join(character if character.isalnum() else "-" for character in code.lower())[:40]
-
-
-# The texts are Google's: google-behaviour: STS. [M]
-_CURES = {
-    "does not match the expected audience": "Ask for a token with the audience {audience}; the provider's allowed audiences must admit it.",
-    "does not match the expected one in config": "The cluster's issuer is not the provider's: run `podpass plan` to compare them.",
-    "is stale to sign-in": "The token is too old, or the clocks differ: take a new one, and compare the cluster's clock with the world's.",
-    "Unable to verify the ID Token signature": "The provider's keys are not the cluster's: `podpass plan` shows the difference.",
-    "Error connecting to the given credential's issuer": "Google cannot have the keys, or lacks this one: run `podpass doctor`.",
-    "rejected by the attribute condition": "Add the account to the workloads of the federation file and apply, or change the condition.",
-    "exceeds the 127 bytes limit": "Map google.subject to something shorter.",
-    "This value should be the full resource name": "The audience must be {audience}.",
-    "Unable to parse the ID Token": "What was sent is no token: check where it is read from.",
-}
-
-
-def _cure(code: str, description: str, provider: ProviderName) -> str:
-    if code == "invalid_target":
-        return f"Check that {provider} exists and is neither disabled nor deleted: run `podpass plan`."
-    for words, cure in _CURES.items():
-        if words in description:
-            return cure.format(audience=provider.audience)
-    return "Run `podpass doctor`; it walks every check of the exchange."
-
-
-def _impersonation_refused(response: httpx2.Response, account: GoogleServiceAccount) -> ImpersonationRefusedError:
-    fault = GoogleFault.parse(response.status_code, response.content)
-    cures = {
-        FaultKind.PERMISSION_DENIED: "Grant the workload's principal roles/iam.workloadIdentityUser on it; a new grant takes minutes.",
-        FaultKind.NOT_FOUND: "Check that the account exists; a new one takes a minute to be known.",
-        FaultKind.API_DISABLED: "Run `gcloud services enable iamcredentials.googleapis.com`.",
-    }
-    return ImpersonationRefusedError(
-        f"Google refused a token of the service account {account} ({fault.code} {fault.status}).",
-        fault.sentence,
-        cures.get(fault.kind, "Run `podpass doctor`; it walks every check of the exchange."),
-        code=f"credential.impersonation-refused.{fault.kind}",
-    )
+def _time(claim: object) -> datetime:
+    if not isinstance(claim, int | float) or isinstance(claim, bool):
+        raise TypeError
+    return datetime.fromtimestamp(claim, UTC)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audience that a verifier demands or a client asks for."""
 
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from podpass.errors import ConfigError
 
@@ -10,8 +11,7 @@ from podpass.errors import ConfigError
 _LIMIT_CHARS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Audience:
+class Audience(msgspec.Struct, frozen=True):
     """One `aud` value, compared byte for byte."""
 
     value: str

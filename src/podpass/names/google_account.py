@@ -2,8 +2,9 @@
 """A Google service account, by its email."""
 
 import re
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from podpass.errors import ConfigError
 
@@ -13,8 +14,7 @@ _SUFFIX = ".iam.gserviceaccount.com"
 _EMAIL = re.compile(r"[a-z0-9][-a-z0-9.]{0,62}@[a-z0-9][-a-z0-9.]{1,200}\.gserviceaccount\.com")
 
 
-@dataclass(frozen=True, slots=True)
-class GoogleServiceAccount:
+class GoogleServiceAccount(msgspec.Struct, frozen=True):
     """A service account's email; `project` is None for those of Google's own domains (`…@developer.gserviceaccount.com`)."""
 
     email: str

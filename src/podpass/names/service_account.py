@@ -2,8 +2,9 @@
 """A Kubernetes service account, as the subject of its tokens spells it."""
 
 import re
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from podpass.errors import ConfigError
 
@@ -14,8 +15,7 @@ _SUBDOMAIN_LIMIT_CHARS = 253
 _PREFIX = "system:serviceaccount:"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ServiceAccountRef:
+class ServiceAccountRef(msgspec.Struct, frozen=True, order=True):
     """One Kubernetes service account of one cluster; which cluster, the issuer says."""
 
     namespace: str

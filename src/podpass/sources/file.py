@@ -2,6 +2,8 @@
 """The projected token file of a pod, read anew each time: kubelet swaps it when 80 % of the token's life is over."""
 
 import json
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,8 +36,8 @@ class FileSource:
             SourceUnavailableError: No such file, not readable, empty, larger than 64 KiB, or without the member.
         """
         try:
-            with self.path.open("rb") as file:
-                raw = file.read(LIMIT_BYTES + 1)
+            with open(self.path, "rb", opener=_at_once) as file:
+                raw = file.read(LIMIT_BYTES + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
         except FileNotFoundError:
             raise self._unavailable("does not exist", self.volume()) from None
         except PermissionError as error:
@@ -43,6 +45,8 @@ class FileSource:
             raise self._unavailable("may not be read by this user", cure) from error
         except OSError as error:
             raise self._unavailable(f"cannot be read: {error.strerror}", self.volume()) from error
+        if raw is None:
+            raise self._unavailable("is no file", self.volume())
         if len(raw) > LIMIT_BYTES:
             raise self._unavailable(f"has more than {LIMIT_BYTES} bytes, so it is no token", "Check the path.")
         text = self._text(raw).strip()
@@ -80,3 +84,8 @@ class FileSource:
 
     def _unavailable(self, fault: str, next_step: str) -> SourceUnavailableError:
         return SourceUnavailableError(f"There is no subject token: {self.path} {fault}.", "", next_step, code=_CODE)
+
+
+def _at_once(path: str, flags: int) -> int:
+    # A pipe without a writer would keep the reading thread for ever, and with it the end of the process.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

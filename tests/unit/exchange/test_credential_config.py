@@ -175,3 +175,37 @@ def test_what_is_no_such_file_is_refused(raw: bytes, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_credential_config(raw)
     assert caught.value.why == expected
+
+
+def of_universe(domain: str) -> dict[str, Any]:
+    """Return the file as gcloud 528 writes it for another universe: the audience stays, the hosts change."""
+    content: dict[str, Any] = json.loads(RECORDED)
+    for key in ("universe_domain", "token_url", "service_account_impersonation_url"):
+        content[key] = content[key].replace("googleapis.com", domain)
+    return content
+
+
+def test_another_universe_is_read_where_the_caller_allows_it() -> None:
+    config = read_credential_config(json.dumps(of_universe("example.goog")), universes=["googleapis.com", "example.goog"])
+    assert (config.universe, config.service_account, config.provider) == ("example.goog", ACCOUNT, PROVIDER)
+
+
+@pytest.mark.parametrize("key", ["token_url", "service_account_impersonation_url", "universe_domain"])
+def test_invariant_5_every_address_is_of_the_one_universe(key: str) -> None:
+    content = of_universe("example.goog") | {key: json.loads(RECORDED)[key]}
+    with pytest.raises(ConfigError, match="Find out who wrote the file"):
+        read_credential_config(json.dumps(content), universes=["googleapis.com", "example.goog"])
+
+
+def test_a_universe_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Its 'universe_domain' is not text"):
+        read_credential_config(json.dumps(json.loads(RECORDED) | {"universe_domain": ["googleapis.com"]}))
+
+
+def test_a_file_cannot_allow_its_own_universe() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_credential_config(json.dumps(of_universe("example.goog")))
+    assert caught.value.why == "Its universe_domain is 'example.goog', not 'googleapis.com'."
+    assert caught.value.next_step == (
+        "Who follows it hands its token to somebody else. Find out who wrote the file; allow another universe where the file is read."
+    )

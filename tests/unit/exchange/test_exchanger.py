@@ -5,6 +5,7 @@
 import json
 import logging
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,10 +13,20 @@ import httpx2
 import pytest
 
 from podpass.clock import SteppedClock
-from podpass.errors import ConfigError, ExchangeRefusedError, ImpersonationRefusedError, UnexpectedAnswerError, UnreachableError
+from podpass.errors import (
+    ConfigError,
+    ExchangeRefusedError,
+    ExchangeUnavailableError,
+    ImpersonationRefusedError,
+    UnexpectedAnswerError,
+    UnreachableError,
+)
 from podpass.exchange.credential_config import CredentialConfig
+from podpass.exchange.endpoints import Endpoints
 from podpass.exchange.exchanger import Exchanger
+from podpass.exchange.tokens import Signature
 from podpass.names import GoogleServiceAccount, PoolName, Secret
+from token_forge import ec_signer
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 PROVIDER = PoolName("123", "demo-pool").provider("demo-provider")
@@ -55,7 +66,7 @@ def refused(code: int, error: str, description: str) -> httpx2.Response:
 def test_a_subject_token_becomes_the_accounts_access_token_in_two_requests() -> None:
     world = World()
     token = world.exchanger(lifetime=timedelta(minutes=30)).access_token(SUBJECT)
-    assert (token.value.reveal(), token.expires_at, token.principal) == (ISSUED, NOW + timedelta(hours=1), ACCOUNT.email)
+    assert (token.value.reveal(), token.expires_at, token.principal) == (ISSUED, NOW + timedelta(minutes=30), ACCOUNT.email)
     first, second = world.asked
     assert str(first.url) == "https://sts.googleapis.com/v1/token"
     assert "authorization" not in first.headers
@@ -92,6 +103,43 @@ def test_a_credential_configuration_describes_an_exchanger() -> None:
     http = httpx2.Client(transport=httpx2.MockTransport(world._answer))
     assert Exchanger.from_config(config, http=http).access_token(SUBJECT).principal == ACCOUNT.email
     assert json.loads(world.asked[1].content)["lifetime"] == "600s"
+
+
+def test_an_account_s_id_token_is_asked_for_with_its_email() -> None:
+    token = ec_signer("google").token({"iat": int(NOW.timestamp()), "exp": int(NOW.timestamp()) + 3600})
+    world = World(iam=httpx2.Response(200, json={"token": token}))
+    exchanger = world.exchanger()
+    issued = exchanger.id_token(exchanger.federated_token(SUBJECT), "https://orders.example")
+    assert (issued.value.reveal(), issued.expires_at) == (token, NOW + timedelta(hours=1))
+    assert str(world.asked[1].url) == f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{ACCOUNT}:generateIdToken"
+    assert world.asked[1].headers["authorization"] == f"Bearer {FEDERATED}"
+    assert json.loads(world.asked[1].content) == {"audience": "https://orders.example", "includeEmail": True}
+
+
+def test_a_signature_is_asked_for_in_base64() -> None:
+    world = World(iam=httpx2.Response(200, json={"keyId": "key-1", "signedBlob": "/+8="}))
+    exchanger = world.exchanger()
+    assert exchanger.sign(exchanger.federated_token(SUBJECT), b"\xff\xef") == Signature("key-1", b"\xff\xef")
+    assert str(world.asked[1].url).endswith(f"{ACCOUNT}:signBlob")
+    assert json.loads(world.asked[1].content) == {"payload": "/+8="}
+
+
+def test_connections_are_closed_by_whoever_made_them() -> None:
+    http = httpx2.Client(transport=httpx2.MockTransport(World()._answer))
+    with Exchanger(PROVIDER, http=http):
+        pass
+    assert not http.is_closed
+    with Exchanger(PROVIDER) as exchanger:
+        own = exchanger._http
+        assert not own.is_closed
+    assert own.is_closed
+
+
+def test_another_universe_has_other_hosts() -> None:
+    config = CredentialConfig(PROVIDER, "/token", service_account=ACCOUNT, universe="example.goog")
+    exchanger = Exchanger.from_config(config)
+    assert exchanger.universe == "example.goog"
+    assert exchanger._endpoints == Endpoints("https://sts.example.goog", "https://iamcredentials.example.goog", "example.goog")
 
 
 REFUSALS = {
@@ -188,16 +236,14 @@ def test_invariant_5_no_token_goes_along_a_redirect(code: int) -> None:
         assert {request.url.host for request in world.asked} <= {"sts.googleapis.com", "iamcredentials.googleapis.com"}
 
 
-@pytest.mark.parametrize(
-    "url", ["http://sts.googleapis.com/v1/token", "ftp://x", "//sts.googleapis.com/v1/token", "http://127.0.0.1.example/"]
-)
+@pytest.mark.parametrize("url", ["http://sts.googleapis.com", "ftp://x", "//sts.googleapis.com", "http://127.0.0.1.example"])
 def test_invariant_5_no_token_goes_to_an_origin_that_is_not_https(url: str) -> None:
     with pytest.raises(ConfigError, match="No token is sent to"):
-        Exchanger(PROVIDER, token_url=url)
+        Exchanger(PROVIDER, endpoints=Endpoints(sts=url))
 
 
 def test_loopback_may_be_plain() -> None:
-    Exchanger(PROVIDER, token_url="http://127.0.0.1:8080/v1/token").close()
+    Exchanger(PROVIDER, endpoints=Endpoints("http://127.0.0.1:8080", "http://[::1]:8080")).close()
 
 
 BAD_ANSWERS = {
@@ -212,7 +258,7 @@ BAD_ANSWERS = {
     "no header": (httpx2.Response(200, content=b'{"access_token": "ya29.x\\r\\n\\ud800", "expires_in": 5}'), None),
     "nested": (httpx2.Response(200, content=b"[" * 100_000), None),
     "a nested refusal": (httpx2.Response(400, content=b"[" * 100_000), None),
-    "no OAuth error": (httpx2.Response(500, content=b"<html>"), None),
+    "no OAuth error": (httpx2.Response(404, content=b"<html>"), None),
     "account: no JSON": (None, httpx2.Response(200, content=b"ya29.x")),
     "account: no token": (None, httpx2.Response(200, json={"expireTime": "2026-11-01T13:00:00Z"})),
     "account: a strange time": (None, httpx2.Response(200, json={"accessToken": "ya29.x", "expireTime": "soon"})),
@@ -227,6 +273,56 @@ def test_an_answer_outside_the_protocol_is_told_and_not_shown(sts: httpx2.Respon
     assert "ya29" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
+CLAIMS: dict[str, dict[str, object]] = {
+    "no exp": {"iat": 1},
+    "no iat": {"exp": 1},
+    "text": {"iat": 1, "exp": "soon"},
+    "true": {"iat": 1, "exp": True},
+    "beyond all time": {"iat": 1, "exp": 1e300},
+}
+
+
+@pytest.mark.parametrize("claims", CLAIMS.values(), ids=CLAIMS)
+def test_an_id_token_that_does_not_say_when_it_ends_is_none(claims: dict[str, object]) -> None:
+    exchanger = World(iam=httpx2.Response(200, json={"token": ec_signer("google").token(claims)})).exchanger()
+    with pytest.raises(UnexpectedAnswerError, match="has a token that does not say when it begins and ends"):
+        exchanger.id_token(exchanger.federated_token(SUBJECT), "https://orders.example")
+
+
+BAD_ACCOUNT_ANSWERS: dict[str, tuple[object, str]] = {
+    "no ID token": ({}, "has no token"),
+    "an ID token that is none": ({"token": "x"}, "has a token that does not say when it begins and ends"),
+    "no signature": ({"keyId": "k"}, "has no signedBlob or no keyId"),
+    "a signature that is no base64": ({"keyId": "k", "signedBlob": "%"}, "has no signedBlob or no keyId"),
+    "a signature that is no text": ({"keyId": "k", "signedBlob": 5}, "has no signedBlob or no keyId"),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), BAD_ACCOUNT_ANSWERS.values(), ids=BAD_ACCOUNT_ANSWERS)
+def test_an_id_token_or_a_signature_that_is_none_is_told(answer: object, expected: str) -> None:
+    exchanger = World(iam=httpx2.Response(200, json=answer)).exchanger()
+    federated = exchanger.federated_token(SUBJECT)
+    ask = partial(exchanger.sign, federated, b"x") if "signedBlob" in expected else partial(exchanger.id_token, federated, "a")
+    with pytest.raises(UnexpectedAnswerError, match=expected):
+        ask()
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_an_outage_accuses_nobody_and_says_how_long(status: int) -> None:
+    answer = httpx2.Response(status, json={"error": {"code": status, "message": "Later."}}, headers={"retry-after": "7"})
+    worlds = {"The security token service": World(answer), "IAM Credentials": World(iam=answer)}
+    for who, world in worlds.items():
+        with pytest.raises(ExchangeUnavailableError, match=f"{who} could not .* \\({status} [A-Z_]+\\)\\. Later\\.") as caught:
+            world.exchanger().access_token(SUBJECT)
+        assert (caught.value.retryable, caught.value.retry_after_s) == (True, 7.0)
+
+
+def test_the_security_token_service_throttles_in_words_of_its_own() -> None:
+    throttled = refused(429, "quota_exceeded", "The request was throttled due to rate limit: sts.googleapis.com/requests.")
+    with pytest.raises(ExchangeUnavailableError, match=r"throttled due to rate limit: sts\.googleapis\.com/requests\."):
+        World(throttled).exchanger().access_token(SUBJECT)
+
+
 def test_no_answer_names_the_host() -> None:
     with pytest.raises(UnreachableError, match=r"sts\.googleapis\.com gave no answer when asked to exchange the subject token") as caught:
         World(httpx2.ConnectError("refused")).exchanger().access_token(SUBJECT)
@@ -236,7 +332,7 @@ def test_no_answer_names_the_host() -> None:
 
 def test_without_an_account_there_is_nobody_to_act_as() -> None:
     exchanger = World().exchanger(None)
-    with pytest.raises(ConfigError, match="There is no service account to act as"):
+    with pytest.raises(ConfigError, match="Impersonation needs a Google service account, and none is configured"):
         exchanger.impersonated_token(exchanger.federated_token(SUBJECT))
 
 

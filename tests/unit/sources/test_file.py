@@ -70,6 +70,12 @@ def test_a_directory_in_place_of_the_file_is_told(tmp_path: Path) -> None:
         FileSource(tmp_path).read()
 
 
+def test_a_pipe_in_place_of_the_file_is_told_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+    with pytest.raises(SourceUnavailableError, match="token is no file"):
+        FileSource(tmp_path / "token").read()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
 def test_a_file_of_another_user_has_a_cure_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "token").touch(mode=0)
