@@ -6,28 +6,27 @@ aiohttp calls a middleware for each request on the way of a redirect, so that ea
 
 from aiohttp import BytesPayload, ClientHandlerType, ClientRequest, ClientResponse
 
-from podpass.client.bearer import AUTHORIZATION, UNAUTHORIZED, Bearer
+from podpass.client.bearer import UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
 
 __all__ = ["BearerAuth"]
 
 
 class BearerAuth(Bearer):
-    """Add the workload's token to the requests to configured origins; see `Bearer`."""
+    """Add the workload's tokens to the requests to configured origins; see `Bearer`."""
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Serve one request; called by aiohttp."""
         url = request.url
         origin = Origin.of(url.scheme, url.raw_host or "", url.port)
-        if AUTHORIZATION in request.headers or (header := await self.header_async(origin)) is None:
-            return await handler(request)
-        request.headers[AUTHORIZATION] = header
+        sent = await self.headers_async(origin, request.headers)
+        request.headers.update(sent)
         response = await handler(request)
-        if response.status != UNAUTHORIZED or not isinstance(request.body, bytes | BytesPayload):
+        if not sent or response.status != UNAUTHORIZED or not isinstance(request.body, bytes | BytesPayload):
             return response
-        second = await self.second_async(origin, header)
-        if second is None:
+        second = await self.second_async(origin, sent)
+        if not second:
             return response
         response.release()
-        request.headers[AUTHORIZATION] = second
+        request.headers.update(second)
         return await handler(request)

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every adapter asks: which `Authorization` a request to an origin carries, and whether a refused one is worth a second try."""
+"""What every adapter asks: which headers a request to an origin gets, and whether a refused one is worth a second try."""
 
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
+from podpass.client.environment import read_environment
 from podpass.client.origins import Origin, read_origins
-from podpass.client.tokens import tokens_of
+from podpass.client.tokens import Tokens, tokens_of
 from podpass.clock import Clock, SystemClock
-from podpass.errors import ConfigError
 from podpass.names import Secret
-from podpass.sources.file import FileSource
 from podpass.sources.source import SubjectTokenSource
 
 T = TypeVar("T")
@@ -21,78 +18,88 @@ T = TypeVar("T")
 LOGGER: Final = logging.getLogger("podpass.client")
 
 AUTHORIZATION: Final = "authorization"
+# Cloud Run reads it first, and takes it away, so that `Authorization` is left to the service: google-behaviour.md. [R]
+SERVERLESS: Final = "x-serverless-authorization"
 UNAUTHORIZED: Final = 401
-_IDENTITY: Final = ("PODPASS_IDENTITY", "IDENTITY")
-_TOKEN_FILE: Final = ("PODPASS_TOKEN_FILE", "TOKEN_FILE")
-_ENDPOINT: Final = ("SERVICE_ENDPOINT",)
 _NOTED_LIMIT: Final = 32
 
 
 class Bearer:
-    """Gives a workload's token to the services it was configured for. Safe for threads, tasks and forks.
+    """Gives a workload's tokens to the services they were configured for. Safe for threads, tasks and forks.
 
     Args:
-        source: Where the token is read: `FileSource` for a projected volume, `TokenRequestSource` outside pods.
-        origins: Of the services: `https://auth-server.example`. Requests elsewhere go out without the token.
+        source: Where the token in `Authorization` is read: `FileSource` for a projected volume, `MetadataSource` for an ID token of Google,
+            `TokenRequestSource` outside pods.
+        origins: Of the services: `https://auth-server.example`. Requests elsewhere go out without tokens.
+        serverless: Where a second token is read, for `X-Serverless-Authorization`; None: there is none.
         clock: Tells the time.
 
     Raises:
         ConfigError: No origin, or one that a token may not travel to.
     """
 
-    def __init__(self, source: SubjectTokenSource, *, origins: Iterable[str], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        source: SubjectTokenSource,
+        *,
+        origins: Iterable[str],
+        serverless: SubjectTokenSource | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._origins = read_origins(origins)
-        self._tokens = tokens_of(source, clock or SystemClock())
-        self._source = source
+        self._sources = {AUTHORIZATION: source} if serverless is None else {AUTHORIZATION: source, SERVERLESS: serverless}
+        clock = clock or SystemClock()
+        self._tokens: tuple[tuple[str, Tokens], ...] = tuple((name, tokens_of(each, clock)) for name, each in self._sources.items())
         self._noted: set[Origin] = set()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read PODPASS_IDENTITY or IDENTITY (`cluster` by default), PODPASS_TOKEN_FILE or TOKEN_FILE, and SERVICE_ENDPOINT.
+        """Read PODPASS_IDENTITY or IDENTITY, PODPASS_TOKEN_FILE or TOKEN_FILE, SERVICE_ENDPOINT and SERVICE_AUDIENCE.
 
         Raises:
-            ConfigError: One of the last two is missing, or one of all is wrong.
+            ConfigError: One that is needed is missing, or one of all is wrong.
         """
-        environ = os.environ if environ is None else environ
-        _check_identity(_find(environ, _IDENTITY) or "cluster")
-        endpoint = _find(environ, _ENDPOINT)
-        if endpoint is None:
-            raise _missing("SERVICE_ENDPOINT", "the URL of the service that is called: its origin is the only one that gets the token")
-        file = _find(environ, _TOKEN_FILE)
-        if file is None:
-            raise _missing(" or ".join(_TOKEN_FILE), "the path of the projected token, such as /var/run/secrets/tokens/NAME")
-        return cls(FileSource(Path(file), audience=endpoint), origins=[str(Origin.of_url(endpoint))])
+        wanted = read_environment(environ)
+        return cls(wanted.source, origins=wanted.origins, serverless=wanted.serverless)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._source} for {', '.join(sorted(map(str, self._origins)))}>"
+        sources = " and ".join(map(str, self._sources.values()))
+        return f"<{type(self).__name__} {sources} for {', '.join(sorted(map(str, self._origins)))}>"
 
-    def header(self, origin: Origin) -> str | None:
-        """Return the `Authorization` of a request; None where the origin gets none. May wait where the source has to be asked.
+    def headers(self, origin: Origin, present: Container[str] = ()) -> dict[str, str]:
+        """Return the headers that a request gets: none where the origin gets none. May wait where a source has to be asked.
+
+        Args:
+            origin: Where the request goes.
+            present: Names of headers that somebody has set already, in lower case: they stay as they are.
 
         Raises:
             SourceUnavailableError: There is no token.
             NeighbourError: It cannot be had now.
         """
+        return {name: _value(_at_hand_or_fetched(tokens)) for name, tokens in self._wanted(origin, present)}
+
+    async def headers_async(self, origin: Origin, present: Container[str] = ()) -> dict[str, str]:
+        """Do as `headers`, without keeping the event loop waiting."""
+        found: dict[str, str] = {}
+        for name, tokens in self._wanted(origin, present):
+            token = tokens.at_hand()
+            found[name] = _value(await self._elsewhere(tokens.fetch) if token is None else token)
+        return found
+
+    def second(self, origin: Origin, sent: Mapping[str, str]) -> dict[str, str]:
+        """Return what to send in place of headers that were answered with 401; nothing where there is no other token.
+
+        Which token was refused, Google's or the cluster's, nobody says; so each is read anew.
+        """
         if not self._covers(origin):
-            return None
-        token = self._tokens.at_hand()
-        return _value(self._tokens.fetch() if token is None else token)
+            return {}
+        renewed = {name: tokens.renew(_token(sent[name])) for name, tokens in self._tokens if name in sent}
+        return {name: _value(token) for name, token in renewed.items() if token is not None}
 
-    async def header_async(self, origin: Origin) -> str | None:
-        """Do as `header`, without keeping the event loop waiting."""
-        if not self._covers(origin):
-            return None
-        token = self._tokens.at_hand()
-        return _value(await self._elsewhere(self._tokens.fetch) if token is None else token)
-
-    def second(self, origin: Origin, refused: str) -> str | None:
-        """Return another `Authorization` after a 401; None where there is no other, or where the origin gets none."""
-        token = self._tokens.renew(_token(refused)) if self._covers(origin) else None
-        return None if token is None else _value(token)
-
-    async def second_async(self, origin: Origin, refused: str) -> str | None:
+    async def second_async(self, origin: Origin, sent: Mapping[str, str]) -> dict[str, str]:
         """Do as `second`, without keeping the event loop waiting."""
-        return await self._elsewhere(partial(self.second, origin, refused))
+        return await self._elsewhere(partial(self.second, origin, sent))
 
     @staticmethod
     async def _elsewhere(work: Callable[[], T]) -> T:
@@ -100,6 +107,10 @@ class Bearer:
         import asyncio  # noqa: PLC0415 - who gets here has imported it, and others need not
 
         return await asyncio.to_thread(work)
+
+    def _wanted(self, origin: Origin, present: Container[str]) -> list[tuple[str, Tokens]]:
+        absent = [each for each in self._tokens if each[0] not in present]
+        return absent if absent and self._covers(origin) else []
 
     def _covers(self, origin: Origin) -> bool:
         if origin in self._origins:
@@ -110,9 +121,9 @@ class Bearer:
         return False
 
 
-def has_authorization(headers: Mapping[str, Any]) -> bool:
-    """Tell whether somebody has set the header already: then it stays as it is."""
-    return any(name.lower() == AUTHORIZATION for name in headers)
+def _at_hand_or_fetched(tokens: Tokens) -> Secret[str]:
+    token = tokens.at_hand()
+    return tokens.fetch() if token is None else token
 
 
 def _value(token: Secret[str]) -> str:
@@ -120,32 +131,4 @@ def _value(token: Secret[str]) -> str:
 
 
 def _token(value: str) -> Secret[str]:
-    return Secret(value.removeprefix("Bearer "), "subject token")
-
-
-def _check_identity(identity: str) -> None:
-    if identity == "google":
-        raise ConfigError(
-            "Calls with a Google identity are not there yet.",
-            "IDENTITY=google asks for an ID token of a Google service account; this version has IDENTITY=cluster only.",
-            "Set IDENTITY=cluster and admit the Kubernetes service account in the service's policy.",
-            code="config.identity",
-        )
-    if identity != "cluster":
-        raise ConfigError(f"IDENTITY is {identity[:80]!r}.", "It is cluster or google.", "Set IDENTITY=cluster.", code="config.identity")
-
-
-def _find(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    """Return a value that may have two names; an empty one is none.
-
-    Raises:
-        ConfigError: Both are set, and differ.
-    """
-    found = {name: environ[name] for name in names if environ.get(name)}
-    if len(set(found.values())) > 1:
-        raise ConfigError(f"{' and '.join(found)} differ.", "They mean the same.", "Set one of them.", code="config.client")
-    return next(iter(found.values()), None)
-
-
-def _missing(name: str, meaning: str) -> ConfigError:
-    return ConfigError(f"{name} is not set.", f"It is {meaning}.", "Set it in the container's env.", code="config.client")
+    return Secret(value.removeprefix("Bearer "), "token")

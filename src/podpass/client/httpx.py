@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For httpx, where it is installed: `httpx.Client(auth=BearerAuth.from_env())`, or `AsyncClient`."""
+"""For httpx, where it is installed: `httpx.Client(auth=BearerAuth.from_env())`, or `AsyncClient`.
+
+With two tokens in a request: `BearerAuth.from_env().attach(httpx.Client())`.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,7 @@ __all__ = ["BearerAuth"]
 
 
 class BearerAuth(HttpxFlow[httpx.Request, httpx.Response], httpx.Auth):
-    """Add the workload's token to the requests to configured origins; see `Bearer`."""
+    """Add the workload's tokens to the requests to configured origins; see `Bearer`."""
 
     replayable = httpx.ByteStream
+    asynchronous = httpx.AsyncClient

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For httpx2: `httpx2.Client(auth=BearerAuth.from_env())`, or `AsyncClient`."""
+"""For httpx2: `httpx2.Client(auth=BearerAuth.from_env())`, or `AsyncClient`.
+
+With two tokens in a request: `BearerAuth.from_env().attach(httpx2.Client())`.
+"""
 
 import httpx2
 
@@ -9,6 +12,7 @@ __all__ = ["BearerAuth"]
 
 
 class BearerAuth(HttpxFlow[httpx2.Request, httpx2.Response], httpx2.Auth):
-    """Add the workload's token to the requests to configured origins; see `Bearer`."""
+    """Add the workload's tokens to the requests to configured origins; see `Bearer`."""
 
     replayable = httpx2.ByteStream
+    asynchronous = httpx2.AsyncClient

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flow of a request through httpx2 and httpx, which are one library under two names."""
+"""The flow of a request through httpx2 and httpx, which are one library under two names.
 
-from collections.abc import AsyncGenerator, Callable, Generator, MutableMapping
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+The library asks `BearerAuth` once for a request and all its redirects. On the way to another origin it takes `Authorization` off by itself,
+and nothing else: so any other header with a token is set and taken off by a hook, which the library calls before each hop.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, MutableMapping
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from anyio import to_thread
 
 from podpass.client.bearer import AUTHORIZATION, UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
+from podpass.errors import ConfigError
+
+# Where a request keeps what its hops get; the library hands extensions on from hop to hop.
+_HOPS: Final = "podpass.client"
 
 
 class _Url(Protocol):
@@ -20,6 +28,8 @@ class _Url(Protocol):
 
 
 class _Request(Protocol):
+    extensions: Any  # a dictionary to one library, and a mutable mapping to the other
+
     @property
     def url(self) -> _Url: ...
     @property
@@ -35,40 +45,49 @@ class _Response(Protocol):
     def request(self) -> _Request: ...
 
 
+class _Client(Protocol):
+    auth: Any
+
+    @property
+    def event_hooks(self) -> Mapping[str, list[Callable[..., Any]]]: ...
+
+
 RequestT = TypeVar("RequestT", bound=_Request)
 ResponseT = TypeVar("ResponseT", bound=_Response)
+ClientT = TypeVar("ClientT", bound=_Client)
 T = TypeVar("T")
 
 
 class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
-    """Sign a request, and once more with another token if it was refused.
-
-    The library calls this once for a request and its redirects, and takes the header off itself on the way to another origin.
-    """
+    """Sign a request, and once more with another token if it was refused."""
 
     replayable: ClassVar[type]
     """The library's type of bodies that can be sent twice."""
+    asynchronous: ClassVar[type]
+    """The library's client whose hooks are awaited."""
+    _is_attached = False
+
+    def attach(self, client: ClientT) -> ClientT:
+        """Make a client send the tokens; with two tokens in a request, this is the one way that keeps both from other origins."""
+        client.auth = self
+        client.event_hooks["request"].append(_judge_hop_async if isinstance(client, self.asynchronous) else _judge_hop)
+        self._is_attached = True
+        return client
 
     def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:
         """Serve a `Client`."""
-        if AUTHORIZATION in request.headers or (header := self.header(_origin(request))) is None:
-            yield request
-            return
-        request.headers[AUTHORIZATION] = header
+        self._sign(request, sent := self.headers(_origin(request), request.headers))
         response = yield request
-        if self._is_refused(request, response, header) and (second := self.second(_origin(request), header)) is not None:
-            request.headers[AUTHORIZATION] = second
+        if self._is_refused(request, response, sent) and (second := self.second(_origin(request), sent)):
+            self._sign(request, {**sent, **second})
             yield request
 
     async def async_auth_flow(self, request: RequestT) -> AsyncGenerator[RequestT, ResponseT]:
         """Serve an `AsyncClient`."""
-        if AUTHORIZATION in request.headers or (header := await self.header_async(_origin(request))) is None:
-            yield request
-            return
-        request.headers[AUTHORIZATION] = header
+        self._sign(request, sent := await self.headers_async(_origin(request), request.headers))
         response = yield request
-        if self._is_refused(request, response, header) and (second := await self.second_async(_origin(request), header)) is not None:
-            request.headers[AUTHORIZATION] = second
+        if self._is_refused(request, response, sent) and (second := await self.second_async(_origin(request), sent)):
+            self._sign(request, {**sent, **second})
             yield request
 
     @staticmethod
@@ -76,13 +95,59 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
         """Do what may wait on a thread, under asyncio and trio, as the library does itself."""
         return await to_thread.run_sync(work)
 
-    def _is_refused(self, request: RequestT, response: ResponseT, header: str) -> bool:
-        """Tell whether the token was refused, by a service that got it, and whether the request can be sent again."""
-        if response.status_code != UNAUTHORIZED:
+    def _sign(self, request: RequestT, sent: dict[str, str]) -> None:
+        if AUTHORIZATION in sent:
+            request.headers[AUTHORIZATION] = sent[AUTHORIZATION]
+        if others := {name: value for name, value in sent.items() if name != AUTHORIZATION}:
+            if not self._is_attached:
+                raise _unattached(sorted(others))
+            request.extensions = {**request.extensions, _HOPS: _Hops(self._origins, others)}
+
+    def _is_refused(self, request: RequestT, response: ResponseT, sent: Mapping[str, str]) -> bool:
+        """Tell whether a token was refused, by a service that got it, and whether the request can be sent again."""
+        if response.status_code != UNAUTHORIZED or not isinstance(request.stream, self.replayable):
             return False
-        return response.request.headers.get(AUTHORIZATION) == header and isinstance(request.stream, self.replayable)
+        return any(response.request.headers.get(name) == value for name, value in sent.items())
+
+
+class _Hops:
+    """The headers that each hop of a request gets if it goes to one of the origins; has no `repr` that could show them."""
+
+    def __init__(self, origins: frozenset[Origin], headers: Mapping[str, str]) -> None:
+        self._origins = origins
+        self._headers = headers
+
+    def judge(self, request: _Request) -> None:
+        """Set the headers, or take them off."""
+        is_ours = _origin(request) in self._origins
+        for name, value in self._headers.items():
+            if is_ours:
+                request.headers[name] = value
+            elif request.headers.get(name) == value:
+                del request.headers[name]
+
+
+def _judge_hop(request: _Request) -> None:
+    """Serve a `Client`; called by the library before each hop."""
+    hops = request.extensions.get(_HOPS)
+    if hops is not None:
+        hops.judge(request)
+
+
+async def _judge_hop_async(request: _Request) -> None:
+    """Serve an `AsyncClient`."""
+    _judge_hop(request)
 
 
 def _origin(request: _Request) -> Origin:
     url = request.url
     return Origin.of(url.scheme, url.raw_host.decode("ascii"), url.port)
+
+
+def _unattached(names: list[str]) -> ConfigError:
+    return ConfigError(
+        f"This client would take {' and '.join(names)} along when it is redirected to another origin.",
+        "The library takes only Authorization off by itself.",
+        "Write client = BearerAuth.from_env().attach(Client()), in place of Client(auth=…).",
+        code="config.client",
+    )

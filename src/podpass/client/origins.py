@@ -98,5 +98,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_in_cluster(host: str) -> bool:
-    """Tell whether a host is a name of a Kubernetes Service: nobody outside can be called so."""
-    return (host.replace("-", "a").isalnum() and not host.isdigit()) or host.endswith(".svc") or ".svc." in host
+    """Tell whether a host is a name of a Kubernetes Service: nobody outside can be called so.
+
+    Such a name begins with a letter; `0x08080808` is an address to resolvers.
+    """
+    return (host.replace("-", "a").isalnum() and host[0].isalpha()) or host.endswith(".svc") or ".svc." in host

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """For requests: `session.auth = BearerAuth.from_env()`.
 
-requests takes the header off on the way to another origin; the hook below is called for each answer on that way.
+The hook below is called for each answer on the way of a redirect. To another origin, requests takes `Authorization` off by itself, and the
+hook takes off the rest.
 """
 
 import re
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from typing import Any, Final
+from urllib.parse import urljoin
 
 import requests
 from requests.auth import AuthBase
 
 from podpass.client.bearer import AUTHORIZATION, UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
+from podpass.errors import ConfigError
 
 __all__ = ["BearerAuth"]
 
@@ -20,34 +24,47 @@ _NETLOC_END: Final = re.compile(r"[/?#]")
 
 
 class BearerAuth(Bearer, AuthBase):
-    """Add the workload's token to the requests to configured origins; see `Bearer`."""
+    """Add the workload's tokens to the requests to configured origins; see `Bearer`."""
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign a request; called by requests."""
-        if AUTHORIZATION not in r.headers and (header := self.header(_origin(r))) is not None:
-            r.headers[AUTHORIZATION] = header
-            r.register_hook("response", self._again)  # type: ignore[no-untyped-call]  # the stubs leave it out
+        if sent := self.headers(_origin(r), r.headers):
+            r.headers.update(sent)
+            r.register_hook("response", partial(self._answered, sent))  # type: ignore[no-untyped-call]  # the stubs leave it out
         return r
 
-    def _again(self, response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - handed on
-        """Send a refused request once more, if there is another token by now."""
-        if response.status_code != UNAUTHORIZED:
-            return response
+    def _answered(self, sent: Mapping[str, str], response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - handed on
+        """Look at an answer: after a refusal send the request once more, before a redirect take off what is not for its origin."""
         request = response.request
-        header = request.headers.get(AUTHORIZATION)  # None: taken off on the way
-        if header is None or not isinstance(request.body, bytes | str | None):
+        answer = self._again(sent, response, **options) if response.status_code == UNAUTHORIZED else response
+        if answer.is_redirect and not self._goes_to_us(answer):
+            for name in sent.keys() - {AUTHORIZATION}:
+                request.headers.pop(name, None)  # it is what requests copies for its next request
+        return answer
+
+    def _again(self, sent: Mapping[str, str], response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - handed on
+        request = response.request
+        arrived = {name: value for name, value in sent.items() if request.headers.get(name) == value}
+        if not arrived or not isinstance(request.body, bytes | str | None):
             return response
-        second = self.second(_origin(request), header)
-        if second is None:
+        second = self.second(_origin(request), arrived)
+        if not second:
             return response
         _ = response.content  # else the connection could not be used again
         response.close()
         again = request.copy()
-        again.headers[AUTHORIZATION] = second
+        again.headers.update(second)
         answer = response.connection.send(again, **options)
         answer.history.append(response)
         answer.request = again
         return answer
+
+    def _goes_to_us(self, response: requests.Response) -> bool:
+        """Tell whether a redirect stays among the configured origins."""
+        try:
+            return Origin.of_url(urljoin(response.url, response.headers["location"])) in self._origins
+        except (ConfigError, ValueError):
+            return False
 
 
 def _origin(request: requests.PreparedRequest) -> Origin:

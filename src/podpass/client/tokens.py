@@ -6,12 +6,16 @@
 
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Protocol
 
 from podpass.clock import Clock
-from podpass.errors import MalformedTokenError, NeighbourError, SourceUnavailableError
+from podpass.discovery.flights import Pool
+from podpass.discovery.forks import survive
+from podpass.errors import MalformedTokenError, NeighbourError, PodpassError, SourceUnavailableError
 from podpass.names import Secret
 from podpass.sources.file import FileSource
 from podpass.sources.source import SubjectTokenSource
@@ -21,11 +25,14 @@ LOGGER: Final = logging.getLogger("podpass.client")
 
 # kubelet swaps a file hours before its token ends; looking costs 2 us, and nobody needs it sooner than this.
 _LOOK_AGAIN_S: Final = 1.0
-# A service that refuses every token must not make each call another TokenRequest.
-_RENEW_PAUSE_S: Final = 10.0
+# A service that refuses every token must not make each call another TokenRequest, nor a source that fails be asked at each call.
+_PAUSE_S: Final = 10.0
 # kubelet's own measure.
 _RENEW_AT: Final = 0.8
+# A request that is on its way must not outlive its token.
+_LAST_S: Final = 30.0
 _NEVER_S: Final = float("inf")
+_RENEWALS: Final = Pool("podpass-tokens", 2)
 
 _Fingerprint = tuple[int, int, int, int]
 
@@ -37,6 +44,11 @@ class _Held:
     token: Secret[str]
     taken_s: float
     ends_s: float
+
+    @property
+    def renewable_s(self) -> float:
+        """When most of its life is over."""
+        return self.taken_s + _RENEW_AT * (self.ends_s - self.taken_s)
 
 
 class Tokens(Protocol):
@@ -129,31 +141,50 @@ class FileTokens:
 
 
 class AskedTokens:
-    """The token of a source that has to be asked, such as TokenRequest: kept for 80 % of its life, asked for by one thread at a time."""
+    """The token of a source that has to be asked, such as TokenRequest or the metadata server.
+
+    Kept until it ends. At 80 % of its life a thread asks for the next one, while requests go on with this one. Only the first token, and
+    one that is wanted when the last is about to end, keep requests waiting, and then one of them asks for all.
+    """
 
     def __init__(self, source: SubjectTokenSource, clock: Clock) -> None:
         self._source = source
         self._clock = clock
         self._held: _Held | None = None
+        self._tried_s = -_NEVER_S
+        self._failure: NeighbourError | None = None
+        self._failures = 0
         self._asking = threading.Lock()
+        survive(self)
 
     def at_hand(self) -> Secret[str] | None:
         """Return the token; see `Tokens`."""
         held = self._held
-        now_s = self._clock.now().timestamp()
-        if held is None or not held.taken_s <= now_s < held.taken_s + _RENEW_AT * (held.ends_s - held.taken_s):
+        now_s = self._now_s()
+        if held is None or not held.taken_s <= now_s < held.ends_s:
             return None
+        if now_s < held.renewable_s or self._was_tried(now_s):
+            return held.token
+        if now_s >= held.ends_s - _LAST_S:
+            return None
+        self._tried_s = now_s
+        with suppress(RuntimeError):  # the interpreter is about to end
+            _RENEWALS.launch(partial(self._replace, held))
         return held.token
 
     def fetch(self) -> Secret[str]:
         """Return the token; see `Tokens`. One that has not ended yet is better than none."""
+        failures = self._failures
         with self._asking:
             if (token := self.at_hand()) is not None:
                 return token
-            held, now_s = self._held, self._clock.now().timestamp()
+            if self._failure is not None and self._failures > failures:
+                raise self._failure.with_traceback(None)  # of somebody who asked while this thread waited
+            held, now_s = self._held, self._now_s()
             try:
                 return self._ask(now_s)
             except NeighbourError as error:
+                self._failure, self._failures = error, self._failures + 1
                 if held is None or now_s >= held.ends_s:
                     raise
                 LOGGER.warning("The token of %s could not be renewed: %s", self._source, error)
@@ -162,23 +193,44 @@ class AskedTokens:
     def renew(self, refused: Secret[str]) -> Secret[str] | None:
         """Ask again; see `Tokens`."""
         with self._asking:
-            held, now_s = self._held, self._clock.now().timestamp()
+            held, now_s = self._held, self._now_s()
             if held is not None and held.token != refused:
                 return held.token
-            if held is not None and 0 <= now_s - held.taken_s < _RENEW_PAUSE_S:
+            if held is not None and 0 <= now_s - held.taken_s < _PAUSE_S:
                 return None
             try:
-                return self._ask(now_s)
+                token = self._ask(now_s)
             except NeighbourError as error:
                 LOGGER.warning("The token of %s could not be renewed: %s", self._source, error)
                 return None
+            return None if token == refused else token  # a metadata server keeps tokens, too
+
+    def wake_in_child(self) -> None:
+        """Start anew after a fork: whoever held the lock is a thread of another process."""
+        self._asking = threading.Lock()
+
+    def _replace(self, held: _Held) -> None:
+        with self._asking:
+            if self._held is not held:
+                return
+            try:
+                self._ask(self._now_s())
+            except PodpassError as error:
+                LOGGER.warning("The token of %s could not be renewed: %s", self._source, error)
 
     def _ask(self, now_s: float) -> Secret[str]:
+        self._tried_s = now_s
         held = _held(self._source.read(), now_s, f"{self._source} gave no token that can be read.", "")
         if now_s >= held.ends_s:
             raise SourceUnavailableError(f"{self._source} gave a token that has ended.", "", "Compare the clocks of here and there.")
         self._held = held
         return held.token
+
+    def _was_tried(self, now_s: float) -> bool:
+        return 0 <= now_s - self._tried_s < _PAUSE_S
+
+    def _now_s(self) -> float:
+        return self._clock.now().timestamp()
 
 
 def _held(token: Secret[str], now_s: float, what: str, next_step: str) -> _Held:

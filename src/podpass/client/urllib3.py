@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """For urllib3: `manager = BearerAuth.from_env().attach(urllib3.PoolManager())`.
 
-The token is added where a connection pool sends a request, redirects included: the manager has chosen the pool, and a pool has one
+The tokens are added where a connection pool sends a request, redirects included: the manager has chosen the pool, and a pool has one
 origin.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 import urllib3
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from podpass.client.bearer import AUTHORIZATION, UNAUTHORIZED, Bearer, has_authorization
+from podpass.client.bearer import UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
 
 __all__ = ["BearerAuth"]
@@ -21,10 +21,10 @@ ManagerT = TypeVar("ManagerT", bound=urllib3.PoolManager)
 
 
 class BearerAuth(Bearer):
-    """Add the workload's token to the requests to configured origins; see `Bearer`."""
+    """Add the workload's tokens to the requests to configured origins; see `Bearer`."""
 
     def attach(self, manager: ManagerT) -> ManagerT:
-        """Make a manager send the token; its connections so far are closed."""
+        """Make a manager send the tokens; its connections so far are closed."""
         manager.clear()
         manager.pool_classes_by_scheme = {"http": _pool(self, HTTPConnectionPool), "https": _pool(self, HTTPSConnectionPool)}
         return manager
@@ -54,24 +54,25 @@ class _Signing(_Pool):
         **options: Any,  # noqa: ANN401 - as above
     ) -> urllib3.BaseHTTPResponse:
         headers = self.headers if headers is None else headers
-        origin = self._origin
-        if has_authorization(headers) or (header := self.bearer.header(origin)) is None:
+        sent = self.bearer.headers(self._origin, {name.lower() for name in headers})
+        if not sent:
             return super().urlopen(method, url, body, headers, *more, **options)
-        response = super().urlopen(method, url, body, _with(headers, header), *more, **options)
+        response = super().urlopen(method, url, body, _with(headers, sent), *more, **options)
         if response.status != UNAUTHORIZED or not isinstance(body, bytes | str | None):
             return response
-        second = self.bearer.second(origin, header)
-        if second is None:
+        second = self.bearer.second(self._origin, sent)
+        if not second:
             return response
         response.drain_conn()
-        return super().urlopen(method, url, body, _with(headers, second), *more, **options)
+        return super().urlopen(method, url, body, _with(headers, {**sent, **second}), *more, **options)
 
 
-def _with(headers: Mapping[str, str], header: str) -> Mapping[str, str]:
+def _with(headers: Mapping[str, str], added: Mapping[str, str]) -> Mapping[str, str]:
     if not isinstance(headers, urllib3.HTTPHeaderDict):
-        return {**headers, AUTHORIZATION: header}
+        return {**headers, **added}
     signed = headers.copy()  # it may hold a name several times
-    signed[AUTHORIZATION] = header
+    for name, value in added.items():
+        signed[name] = value
     return signed
 
 

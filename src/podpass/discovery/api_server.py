@@ -6,7 +6,7 @@ The pod's token goes to that one address, under that one certificate authority, 
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -16,8 +16,9 @@ from podpass.discovery.forks import survive
 from podpass.discovery.origin import Published
 from podpass.errors import ConfigError, RefusedError, SourceUnavailableError, UnexpectedAnswerError, UnreachableError
 from podpass.kube.fault import KubeFault
-from podpass.names import Secret
+from podpass.names import Secret, ServiceAccountRef
 from podpass.verify import KeySet
+from podpass.verify.algorithms import DEFAULT_ALGORITHMS
 
 if TYPE_CHECKING:
     import httpx2
@@ -33,8 +34,8 @@ _TOKEN_LIMIT_BYTES: Final = 64 * 1024
 class ApiServer(Protocol):
     """Asks one API server; `str` names it for people."""
 
-    def keys(self) -> Published:
-        """Return the public keys of the server's service account tokens.
+    def keys(self, algorithms: Collection[str] = DEFAULT_ALGORITHMS) -> Published:
+        """Return the public keys of the server's service account tokens, as far as they are for these algorithms.
 
         Raises:
             NeighbourError, SourceUnavailableError, KeySetError: They cannot be had.
@@ -53,12 +54,13 @@ class ApiServer(Protocol):
 class ApiServerOrigin:
     """The API server as an origin of keys. Which issuer its tokens name is the policy's to say: it may accept several."""
 
-    def __init__(self, api: ApiServer) -> None:
+    def __init__(self, api: ApiServer, algorithms: Collection[str] = DEFAULT_ALGORITHMS) -> None:
         self._api = api
+        self._algorithms = algorithms
 
     def fetch(self, now: datetime) -> Published:  # noqa: ARG002 - every origin is told
         """Ask for the keys; see `KeyOrigin`."""
-        return self._api.keys()
+        return self._api.keys(self._algorithms)
 
     def __str__(self) -> str:
         return str(self._api)
@@ -123,17 +125,32 @@ class InClusterApi:
             )
         return cls(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}", folder)
 
-    def keys(self) -> Published:
+    def keys(self, algorithms: Collection[str] = DEFAULT_ALGORITHMS) -> Published:
         """Return the public keys; see `ApiServer`."""
         cure = "Bind the ClusterRole system:service-account-issuer-discovery to this pod's service account."
         answer = self._ask(web.Question(self._address + _JWKS_PATH, _KEY_TYPES), cure)
-        return Published(KeySet.parse(answer.content), answer.max_age)
+        return Published(KeySet.parse(answer.content, algorithms=algorithms), answer.max_age)
 
     def review(self, token: Secret[str], audience: str) -> Mapping[str, Any]:
         """Return the status of a TokenReview; see `ApiServer`."""
         cure = "Bind the ClusterRole system:auth-delegator to this pod's service account."
         url = self._address + REVIEWS_PATH
         return status_of(web.parse_object(self._ask(web.Question(url, body=review_body(token, audience)), cure), url))
+
+    def annotations(self, account: ServiceAccountRef) -> Mapping[str, str]:
+        """Return the annotations of a service account.
+
+        Raises:
+            RefusedError: This pod's account may not read that one.
+            NeighbourError, SourceUnavailableError: They cannot be had.
+        """
+        cure = f"Let this pod's account read it: a Role with the verb get on serviceaccounts, resourceNames [{account.name}]."
+        url = f"{self._address}/api/v1/namespaces/{account.namespace}/serviceaccounts/{account.name}"
+        metadata = web.parse_object(self._ask(web.Question(url), cure), url).get("metadata")
+        annotations = (metadata.get("annotations") or {}) if isinstance(metadata, dict) else None
+        if not isinstance(annotations, dict) or not all(isinstance(value, str) for value in annotations.values()):
+            raise UnexpectedAnswerError(f"The API server sent the service account {account} in a form that Kubernetes does not have.")
+        return annotations
 
     def __str__(self) -> str:
         return f"the API server {self._address}"

@@ -47,3 +47,4 @@ class Pool:
 
 KEYS: Final = Pool("podpass-keys", 4)
 REVIEWS: Final = Pool("podpass-reviews", 4)
+GROUPS: Final = Pool("podpass-groups", 4)

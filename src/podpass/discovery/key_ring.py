@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The keys of the issuers that policies name: one cache for each, the same as long as the ring lives, so that a reload forgets no keys."""
+"""The keys of the issuers that policies name: one cache for each, the same as long as anybody uses it, so that a reload forgets no keys.
+
+A cache that no policy uses any more is let go, and its issuer is not asked again.
+"""
 
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import WeakValueDictionary
 
 from podpass.clock import Clock, SystemClock
 from podpass.discovery.api_server import ApiServer, ApiServerOrigin, InClusterApi
@@ -45,11 +49,11 @@ class KeyRing:
         self._schedule = schedule or Schedule()
         self._api_server = api_server
         self._ca_file = ca_file
-        self._caches: dict[tuple[Issuer, str], KeyCache] = {}
-        self._files: dict[Path, tuple[bytes, StaticKeys]] = {}
+        self._caches = WeakValueDictionary[tuple[Issuer, str, tuple[str, ...]], KeyCache]()
+        self._files = WeakValueDictionary[tuple[Path, bytes, tuple[str, ...]], StaticKeys]()
         self._lock = threading.Lock()
         survive(self)
-        self._tender = Tender(lambda: tuple(self._caches.values())) if background else None
+        self._tender = Tender(self._tended) if background else None
 
     def __enter__(self) -> Self:
         return self
@@ -71,13 +75,13 @@ class KeyRing:
         """
         with self._lock:
             if isinstance(issuer.keys, Path):
-                return self._file(issuer.keys)
-            name = (issuer.issuer, issuer.keys)
+                return self._file(issuer.keys, issuer.algorithms)
+            name = (issuer.issuer, issuer.keys, issuer.algorithms)
             cache = self._caches.get(name)
             if cache is None:
                 beat = self._tender.ensure if self._tender else _nothing
                 cache = KeyCache(self._origin(issuer), clock=self._clock, schedule=self._schedule, on_beat=beat)
-                self._caches = {**self._caches, name: cache}
+                self._caches[name] = cache
         cache.tend()
         return cache
 
@@ -85,19 +89,21 @@ class KeyRing:
         """Start anew after a fork; see `forks`."""
         self._lock = threading.Lock()
 
+    def _tended(self) -> tuple[KeyCache, ...]:
+        # Not `values()`: an iteration that a fork cuts off would keep the child from letting go.
+        return tuple(cache for found in self._caches.valuerefs() if (cache := found()) is not None)
+
     def _origin(self, issuer: TrustedIssuer) -> KeyOrigin:
         if issuer.keys == "apiserver":
-            return ApiServerOrigin(self._api_server or InClusterApi.find())
-        return OidcOrigin(issuer.issuer, ca_file=self._ca_file)
+            return ApiServerOrigin(self._api_server or InClusterApi.find(), issuer.algorithms)
+        return OidcOrigin(issuer.issuer, ca_file=self._ca_file, algorithms=issuer.algorithms)
 
-    def _file(self, path: Path) -> StaticKeys:
+    def _file(self, path: Path, algorithms: tuple[str, ...]) -> StaticKeys:
         """Return the keys of a file: the same object as long as the file's bytes are the same."""
         raw = read_jwks(path)
-        known = self._files.get(path)
-        if known is not None and known[0] == raw:
-            return known[1]
-        keys = StaticKeys.of(raw, path)
-        self._files[path] = (raw, keys)
+        keys = self._files.get((path, raw, algorithms))
+        if keys is None:
+            self._files[path, raw, algorithms] = keys = StaticKeys.of(raw, path, algorithms)
         return keys
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API server of a kubeconfig's context, for processes that are not pods. Needs lightkube."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from podpass.discovery.api_server import REVIEWS_PATH, review_body, status_of
@@ -10,6 +10,7 @@ from podpass.kube.client import KubeClient, Request
 from podpass.kube.issuer import get_jwks
 from podpass.names import Secret
 from podpass.verify import KeySet
+from podpass.verify.algorithms import DEFAULT_ALGORITHMS
 
 
 class KubeApi:
@@ -18,9 +19,9 @@ class KubeApi:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
 
-    def keys(self) -> Published:
+    def keys(self, algorithms: Collection[str] = DEFAULT_ALGORITHMS) -> Published:
         """Return the public keys; see `ApiServer`."""
-        return Published(KeySet.parse(get_jwks(self._client)))
+        return Published(KeySet.parse(get_jwks(self._client), algorithms=algorithms))
 
     def review(self, token: Secret[str], audience: str) -> Mapping[str, Any]:
         """Return the status of a TokenReview; see `ApiServer`."""

@@ -6,6 +6,7 @@ Source:
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from podpass.discovery.origin import Published
 from podpass.errors import ConfigError, NeighbourError, UnexpectedAnswerError
 from podpass.names import Issuer
 from podpass.verify import KeySet
+from podpass.verify.algorithms import DEFAULT_ALGORITHMS
 from podpass.verify.claims import quoted
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class OidcOrigin:
         ca_file: Authorities of the issuer's certificate, in place of the machine's.
         deadline_s: For document and keys together.
         insecure_loopback_http: Allow http, for an issuer on this very machine.
+        algorithms: For which of them keys are wanted.
 
     Raises:
         ConfigError: The issuer is not https, and is not on loopback or not allowed to be.
@@ -60,8 +63,10 @@ class OidcOrigin:
         ca_file: Path | None = None,
         deadline_s: float = web.DEADLINE_S,
         insecure_loopback_http: bool = False,
+        algorithms: Collection[str] = DEFAULT_ALGORITHMS,
     ) -> None:
         self._issuer = issuer
+        self._algorithms = algorithms
         self._ca_file = ca_file
         self._deadline_s = deadline_s
         self._located: _Located | None = None
@@ -75,7 +80,7 @@ class OidcOrigin:
                 located = _Located(self._locate(http, deadline), now)
             self._located = None  # until the keys have been found there
             answer = web.ask(http, web.Question(located.uri, accept=_KEY_TYPES), deadline)
-            keys = KeySet.parse(web.require_success(answer, located.uri))
+            keys = KeySet.parse(web.require_success(answer, located.uri), algorithms=self._algorithms)
             self._located = located
         return Published(keys, answer.max_age)
 

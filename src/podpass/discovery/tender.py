@@ -6,15 +6,23 @@ process between requests, the thread is frozen too, which does no harm: each req
 """
 
 import threading
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final, Protocol
 
 from podpass.discovery.forks import survive
-from podpass.discovery.key_cache import KeyCache
 
 # Not longer: the machine's clock may be set, or the process may have been frozen.
 _PAUSE_LIMIT_S: Final = 30.0
 _PAUSE_LEAST_S: Final = 0.5
+
+
+class Tended(Protocol):
+    """A cache that can be kept fresh."""
+
+    def tend(self) -> timedelta:
+        """Start what is due, and return how long there is nothing to do."""
+        ...
 
 
 class Tender:
@@ -24,7 +32,7 @@ class Tender:
         caches: Returns those that there are now.
     """
 
-    def __init__(self, caches: Callable[[], tuple[KeyCache, ...]]) -> None:
+    def __init__(self, caches: Callable[[], Sequence[Tended]]) -> None:
         self._caches = caches
         self._lock = threading.Lock()
         self._stop = threading.Event()

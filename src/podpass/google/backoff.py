@@ -61,13 +61,19 @@ class Attempts:
         Args:
             at_least: Seconds that the other side asked for (`Retry-After`).
         """
-        ceiling = min(self._pacing.first.total_seconds() * 2 ** (self.count - 1), self._pacing.longest.total_seconds())
-        wait = max(ceiling * (0.5 + self._pacing.jitter() / 2), at_least)
+        pause = truncated(self.count, self._pacing.first, self._pacing.longest, self._pacing.jitter())
+        wait = max(pause.total_seconds(), at_least)
         if wait > self.remaining:
             return False
         self._pacing.sleep(wait)
         self.count += 1
         return True
+
+
+def truncated(count: int, first: timedelta, longest: timedelta, chance: float) -> timedelta:
+    """Return the pause after so many failures in a row: doubled with each up to `longest`, half of it fixed, half by chance (0 to 1)."""
+    # Bounded before it is raised: a neighbour may be gone for weeks.
+    return min(first * (1 << min(count - 1, 16)), longest) * (0.5 + 0.5 * chance)
 
 
 def until_settled(call: Callable[[], T], is_settling: Callable[[Exception], bool], pacing: Pacing) -> T:
@@ -79,3 +85,8 @@ def until_settled(call: Callable[[], T], is_settling: Callable[[Exception], bool
         except Exception as error:
             if not is_settling(error) or not attempts.pause():
                 raise
+
+
+def retry_after_s(text: str) -> float:
+    """Return the seconds that a `Retry-After` asks for; dates, which Google does not send, are not read."""
+    return float(text) if text.isdecimal() and len(text) <= 4 else 0.0  # noqa: PLR2004 - 9,999 s is beyond every deadline

@@ -124,6 +124,18 @@ class GoogleFault:
         return self.metadata.get("service") or (found[1] if found else None)
 
     @property
+    def enabling(self) -> str:
+        """The command that enables the API that is off."""
+        project = self.metadata.get("consumer", "").removeprefix("projects/")
+        return f"gcloud services enable {self.service or 'the API'}{f' --project {project}' if project else ''}"
+
+    @property
+    def violation(self) -> str:
+        """What an organization policy says that it does not admit, with the value; may be empty."""
+        violations = (each for detail in self.details for each in _list(detail.get("violations")) if isinstance(each, dict))
+        return next((redact(str(each["description"])) for each in violations if each.get("description")), "")
+
+    @property
     def constraint(self) -> str | None:
         """The organization policy that forbids it."""
         texts = (found for detail in self.details for found in _constraint(detail))
@@ -216,10 +228,7 @@ def _explanation(fault: GoogleFault, permission: str | None) -> tuple[str, str]:
         case FaultKind.UNAUTHENTICATED:
             return words, "Log in again: `gcloud auth application-default login`."
         case FaultKind.API_DISABLED:
-            service = fault.service or "the API"
-            where = fault.metadata.get("consumer", "").removeprefix("projects/")
-            option = f" --project {where}" if where else ""
-            return f"{service} is not enabled. {words}", f"Run `gcloud services enable {service}{option}`, wait a minute, and repeat."
+            return f"{fault.service or 'The API'} is not enabled. {words}", f"Run `{fault.enabling}`, wait a minute, and repeat."
         case FaultKind.SCOPE:
             return words, "The credentials are limited to other scopes; use ones with https://www.googleapis.com/auth/cloud-platform."
         case FaultKind.PERMISSION_DENIED:
@@ -230,7 +239,7 @@ def _explanation(fault: GoogleFault, permission: str | None) -> tuple[str, str]:
             )
         case FaultKind.ORG_POLICY:
             what = f"The organization policy {fault.constraint} forbids it. " if fault.constraint else ""
-            return f"{what}{words}", "Ask who keeps the organization's policies for an exception."
+            return f"{what}{fault.violation or words}", "Ask who keeps the organization's policies for an exception."
         case FaultKind.ABORTED:
             return f"Somebody else changed it at the same time. {words}", "Run the command again."
         case FaultKind.QUOTA:

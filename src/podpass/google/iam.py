@@ -6,7 +6,7 @@ stays. Deleted pools and providers stay readable for 30 days with `state: DELETE
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from podpass.google.fault import FaultKind, GoogleRefusedError
@@ -55,22 +55,16 @@ def get_provider(client: GoogleClient, name: ProviderName) -> Json | None:
 
 def list_providers(client: GoogleClient, pool: PoolName) -> list[Json]:
     """Return every provider of a pool, without the deleted ones."""
-    found: list[Json] = []
-    query = {"pageSize": "100"}
-    while True:
-        request = Request(
-            "GET",
-            _SERVICE,
-            f"/v1/{pool}/providers",
-            f"list the providers of the pool {pool.pool}",
-            query=query,
-            permission="iam.workloadIdentityPoolProviders.list",
-        )
-        answer = client.find(request) or {}
-        found.extend(answer.get("workloadIdentityPoolProviders", []))
-        if not answer.get("nextPageToken"):
-            return found
-        query = {**query, "pageToken": str(answer["nextPageToken"])}
+    permission = "iam.workloadIdentityPoolProviders.list"
+    request = Request("GET", _SERVICE, f"/v1/{pool}/providers", f"list the providers of the pool {pool.pool}", permission=permission)
+    return _pages(client, request, "workloadIdentityPoolProviders")
+
+
+def list_service_accounts(client: GoogleClient, project: str) -> list[Json]:
+    """Return every service account of a project."""
+    doing = f"list the service accounts of the project {project}"
+    request = Request("GET", _SERVICE, f"/v1/projects/{segment(project)}/serviceAccounts", doing, permission="iam.serviceAccounts.list")
+    return _pages(client, request, "accounts")
 
 
 def create_provider(client: GoogleClient, name: ProviderName, body: Json) -> None:
@@ -108,6 +102,8 @@ def create_service_account(client: GoogleClient, project: str, account_id: str, 
             f"create the service account {account_id} in the project {project}",
             body={"accountId": account_id, "serviceAccount": body},
             permission="iam.serviceAccounts.create",
+            # A repeated creation is refused as taken; who creates looks then whether it was its own. So below, too.
+            is_repeatable=True,
         )
     )
 
@@ -172,10 +168,22 @@ def _get(client: GoogleClient, name: Name) -> Json | None:
     return client.find(Request("GET", _SERVICE, f"/v1/{name}", _words("look up", name), permission=f"{_PERMISSION[type(name)]}.get"))
 
 
+def _pages(client: GoogleClient, request: Request, member: str) -> list[Json]:
+    """Return what all pages of a list hold; nothing where the place itself is not there."""
+    found: list[Json] = []
+    query = {"pageSize": "100"}
+    while True:
+        answer = client.find(replace(request, query=query)) or {}
+        found.extend(answer.get(member, []))
+        if not answer.get("nextPageToken"):
+            return found
+        query = {**query, "pageToken": str(answer["nextPageToken"])}
+
+
 def _create(client: GoogleClient, name: Name, collection: str, query: dict[str, str], body: Json) -> None:
     doing = _words("create", name)
     permission = f"{_PERMISSION[type(name)]}.create"
-    _finish(client, Request("POST", _SERVICE, collection, doing, query=query, body=body, permission=permission))
+    _finish(client, Request("POST", _SERVICE, collection, doing, query=query, body=body, permission=permission, is_repeatable=True))
 
 
 def _update(client: GoogleClient, name: Name, body: Json, mask: Iterable[str]) -> None:
@@ -212,7 +220,8 @@ def _delete(client: GoogleClient, name: Name) -> bool:
 
 def _undelete(client: GoogleClient, name: Name) -> None:
     doing = _words("restore", name)
-    _finish(client, Request("POST", _SERVICE, f"/v1/{name}:undelete", doing, body={}, permission=f"{_PERMISSION[type(name)]}.undelete"))
+    permission = f"{_PERMISSION[type(name)]}.undelete"
+    _finish(client, Request("POST", _SERVICE, f"/v1/{name}:undelete", doing, body={}, permission=permission, is_repeatable=True))
 
 
 def _finish(client: GoogleClient, request: Request) -> None:

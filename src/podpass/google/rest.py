@@ -4,7 +4,8 @@
 What is repeated, with pauses (`backoff.py`) and never beyond the deadline:
 
 1. 429, and connections that never stood: any request, since Google did nothing yet.
-2. 408, 500, 502, 503, 504, and connections that broke: requests that may be made twice (GET, PUT, DELETE, and POSTs that only read).
+2. 408, 500, 502, 503, 504, and connections that broke: requests that may be made twice (GET, PUT, DELETE, POSTs that only read, and
+   creations under a name of our own, whose repetition is refused where the first one was done).
 3. 401: once, at once, with renewed credentials.
 
 Redirects are never followed: the `Authorization` header belongs to the host that was asked.
@@ -22,7 +23,7 @@ import httpx2
 
 import podpass
 from podpass.errors import NeighbourError, UnexpectedAnswerError, UnreachableError
-from podpass.google.backoff import Attempts, Pacing
+from podpass.google.backoff import Attempts, Pacing, retry_after_s
 from podpass.google.fault import FaultKind, GoogleFault, GoogleRefusedError, GoogleUnavailableError
 from podpass.names.secret import redact
 
@@ -214,7 +215,7 @@ class GoogleClient:
             if response.status_code == httpx2.codes.UNAUTHORIZED and not is_renewed:
                 self._authorizer.renew(signature)
                 is_renewed = True
-            elif not self._passes(request, response) or not attempts.pause(at_least=_retry_after(response)):
+            elif not self._passes(request, response) or not attempts.pause(at_least=retry_after_s(response.headers.get("retry-after", ""))):
                 raise self._refused(request, response, attempts)
 
     def _once(self, request: Request, signature: Mapping[str, str], attempts: Attempts) -> httpx2.Response:
@@ -274,9 +275,3 @@ def unreachable(host: str, doing: str, error: Exception, attempts: int = 1) -> U
     if "CERTIFICATE_VERIFY_FAILED" in words:
         next_step = "Its certificate is not trusted here: name the CA of your proxy in SSL_CERT_FILE."
     return UnreachableError(f"{host} gave no answer{times} when asked to {doing}.", f"{words.rstrip('.')}.", next_step)
-
-
-def _retry_after(response: httpx2.Response) -> float:
-    """Return the seconds that the answer asks to wait; dates are not read."""
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isdecimal() and len(text) <= 4 else 0.0  # noqa: PLR2004 - 9,999 s is beyond every deadline

@@ -3,9 +3,10 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlencode
 
 from podpass.errors import UnexpectedAnswerError
 from podpass.google.policy import CONDITIONS_VERSION, Policy
@@ -55,6 +56,8 @@ def create_bucket(client: GoogleClient, project: str, bucket: str, body: Json) -
             query={"project": project},
             body={"name": bucket, **body},
             permission="storage.buckets.create",
+            # A repeated creation is refused as taken; who creates looks then whether it was its own.
+            is_repeatable=True,
         )
     )
 
@@ -62,6 +65,15 @@ def create_bucket(client: GoogleClient, project: str, bucket: str, body: Json) -
 def delete_bucket(client: GoogleClient, bucket: str) -> bool:
     """Delete an empty bucket; False where there is none. A bucket with objects in it is refused with 409."""
     return client.find(_bucket_request("DELETE", bucket, "delete", "delete")) is not None
+
+
+def missing_permissions(client: GoogleClient, bucket: str, permissions: Iterable[str]) -> frozenset[str]:
+    """Return which of these permissions the caller lacks on the bucket."""
+    wanted = frozenset(permissions)
+    asked = urlencode([("permissions", name) for name in sorted(wanted)])
+    path = f"/storage/v1/b/{segment(bucket)}/iam/testPermissions?{asked}"
+    answer = client.call(Request("GET", _SERVICE, path, f"ask what the operator may do with the bucket {bucket}"))
+    return wanted - frozenset(answer.get("permissions", []))
 
 
 def list_objects(client: GoogleClient, bucket: str) -> list[str]:
@@ -117,8 +129,8 @@ def put_object(client: GoogleClient, bucket: str, name: str, stored: StoredObjec
             content=_multipart(json.dumps({key: value for key, value in metadata.items() if value}), stored, boundary),
             headers={"content-type": f"multipart/related; boundary={boundary}"},
             permission="storage.objects.create",
-            # With a precondition a repeated write is refused, not doubled; without one it writes the same again.
-            is_repeatable=not stored.generation,
+            # With a precondition a repeated write is refused, and who writes looks whose it is; without one it writes the same again.
+            is_repeatable=True,
         )
     )
     return str(answer.get("generation", ""))

@@ -8,7 +8,7 @@ docs/how-to/guard-a-service.md.
 from podpass.guard.decide import Allow, Decision, Deny
 from podpass.guard.guard import Guard
 from podpass.guard.incoming import Incoming
-from podpass.guard.ports import IssuerKeys, KeyProvider, Reviewer
+from podpass.guard.ports import GroupResolver, IssuerKeys, KeyProvider, Reviewer
 from podpass.guard.wiring import Wiring
 
-__all__ = ["Allow", "Decision", "Deny", "Guard", "Incoming", "IssuerKeys", "KeyProvider", "Reviewer", "Wiring"]
+__all__ = ["Allow", "Decision", "Deny", "GroupResolver", "Guard", "Incoming", "IssuerKeys", "KeyProvider", "Reviewer", "Wiring"]

@@ -14,6 +14,7 @@ from podpass.guard.answer import Answer, refusal
 from podpass.guard.caller import KEY, caller, identity
 from podpass.guard.decide import Allow, Decision, Deny
 from podpass.guard.guard import WAIT_LIMIT_S, Guard, pending
+from podpass.guard.handing_on import edited
 from podpass.guard.incoming import Incoming
 
 __all__ = ["GuardMiddleware", "caller", "health_app", "identity"]
@@ -44,25 +45,27 @@ class GuardMiddleware:
             return
         if kind not in {"http", "websocket"}:
             raise RuntimeError(f"the guard does not know connections of type {kind!r}, and lets none through that it does not know")
-        decision = await self._decide(_incoming(scope))
+        request = _incoming(scope)
+        decision = self._guard.decide_now(request)
+        if not isinstance(decision, Allow):
+            decision = await self._patiently(request, decision)
+        self._guard.record(request, decision)
         if isinstance(decision, Allow):
             scope[KEY] = decision.identity
+            if decision.edit is not None:
+                scope = {**scope, "headers": edited(scope["headers"], decision.edit)}
             await self._app(scope, receive, send)
         elif kind == "http":
             await _send(refusal(decision), send, "http.response")
         else:
             await _refuse_handshake(decision, scope, receive, send)
 
-    async def _decide(self, request: Incoming) -> Decision:
-        decision = self._guard.decide_now(request)
-        if isinstance(decision, Allow):
-            self._guard.record(request, decision)
-            return decision
+    async def _patiently(self, request: Incoming, decision: Decision) -> Decision:
+        """Decide again when what was missing is there."""
         waited: set[str] = set()
         while (flight := pending(decision, waited)) is not None:
             await _landing(asyncio.wrap_future(flight))
             decision = self._guard.decide_now(request)
-        self._guard.record(request, decision)
         return decision
 
 
@@ -75,8 +78,8 @@ async def _landing(flight: "asyncio.Future[object]") -> None:
 def _incoming(scope: Scope) -> Incoming:
     path: str = scope["path"]
     raw: bytes = scope.get("raw_path") or quote(path, safe="/", errors="surrogatepass").encode("ascii")
-    # Some test clients and gateways leave the query on it.
-    raw = raw.partition(b"?")[0]
+    if b"?" in raw:  # some test clients and gateways leave the query on it
+        raw = raw.partition(b"?")[0]
     root: str = scope.get("root_path", "")
     # Where a server leaves the mount out of the path, both frameworks take the path as it is.
     mount = root if path.startswith(root) else ""

@@ -21,6 +21,8 @@ from podpass.verify.claims import quoted
 from podpass.verify.compact import Envelope
 from podpass.verify.identity import Identity
 
+Generations = tuple[tuple[IssuerKeys, int], ...]
+
 
 @final
 class Result(msgspec.Struct, frozen=True):
@@ -28,14 +30,12 @@ class Result(msgspec.Struct, frozen=True):
 
     Attributes:
         identity: The caller.
-        source: Whose keys were used.
-        generation: Of those keys, and of all others under the same URL, when they were used.
+        relies_on: The keys that were used, and all others under the same URL, each with its generation then.
         ends_at: When the token ends, leeway included.
     """
 
     identity: Identity
-    source: "_Source"
-    generation: tuple[int, ...]
+    relies_on: Generations
     ends_at: datetime
 
 
@@ -54,19 +54,19 @@ class Results(Protocol):
 class _Source:
     """One issuer: its keys, and the verifier over them."""
 
-    __slots__ = ("issuer", "keys", "siblings", "verifier")
+    __slots__ = ("issuer", "keys", "keys_under_url", "verifier")
 
     def __init__(self, issuer: TrustedIssuer, keys: IssuerKeys, policy: InvokerPolicy) -> None:
         self.issuer = issuer
         self.keys = keys
-        self.verifier = Verifier(issuer=issuer.issuer, audiences=policy.audiences, keys=keys, skew=policy.leeway)
-        self.siblings: tuple[_Source, ...] = (self,)
+        self.verifier = Verifier(
+            issuer=issuer.issuer, audiences=policy.audiences, keys=keys, skew=policy.leeway, algorithms=issuer.algorithms
+        )
+        self.keys_under_url: tuple[IssuerKeys, ...] = (keys,)
 
-    def generation(self) -> tuple[int, ...]:
+    def generations(self) -> Generations:
         """Return what changes when any key under this URL does."""
-        if len(self.siblings) == 1:
-            return (self.keys.generation,)
-        return tuple(source.keys.generation for source in self.siblings)
+        return tuple([(keys, keys.generation) for keys in self.keys_under_url])
 
 
 @final
@@ -88,14 +88,14 @@ class TokenAuthenticator:
         self._leeway = policy.leeway
         self._last_end = datetime.max.replace(tzinfo=UTC) - policy.leeway
         self._several = policy.several_audiences
-        self._disjoint: dict[str, tuple[int, ...]] = {}
+        self._disjoint: dict[str, Generations] = {}
         self._sources: dict[str, tuple[_Source, ...]] = {}
         for issuer in policy.issuers:
             url, source = issuer.issuer.url, _Source(issuer, keys[issuer.name], policy)
             self._sources[url] = (*self._sources.get(url, ()), source)
         for sources in self._sources.values():
             for source in sources:
-                source.siblings = sources
+                source.keys_under_url = tuple(each.keys for each in sources)
             self._check_disjoint(sources)
         # A verifier refuses foreign issuers itself, before it looks for a key; with one issuer there is nothing to pick.
         self._only = source if len(policy.issuers) == 1 else None
@@ -103,8 +103,12 @@ class TokenAuthenticator:
     def authenticate(self, token: bytes, *, now: datetime) -> Identity:
         """Return the caller, or refuse the token; see `Authenticator`."""
         result = None if self._results is None else self._results.get(token)
-        if result is not None and now < result.ends_at and result.generation == result.source.generation():
-            return result.identity
+        if result is not None and now < result.ends_at:
+            for keys, generation in result.relies_on:
+                if keys.generation != generation:
+                    break
+            else:
+                return result.identity
         return self._judge(token, now)
 
     def missing_keys(self) -> tuple[str, ...]:
@@ -115,13 +119,13 @@ class TokenAuthenticator:
         envelope = Envelope(token)
         source = self._only or self._source(envelope)
         # Taken before the keys are used: if they change meanwhile, the result is found to be old.
-        generation = source.generation()
+        relies_on = source.generations()
         verified = source.verifier.judge(envelope, now=now)
         check_service_audience(verified, api_audiences=source.issuer.api_audiences, several=self._several)
         identity = Identity.of(verified, issuer_name=source.issuer.name, kind=source.issuer.kind)
         if self._results is not None:
             ends_at = min(identity.expires_at, self._last_end) + self._leeway
-            self._results.put(token, Result(identity, source, generation, ends_at))
+            self._results.put(token, Result(identity, relies_on, ends_at))
         return identity
 
     def _source(self, envelope: Envelope) -> _Source:
@@ -140,19 +144,20 @@ class TokenAuthenticator:
 
     def _owner(self, sources: tuple[_Source, ...], envelope: Envelope) -> _Source:
         """Return the issuer whose key a token names, of several with one URL."""
-        sources[0].verifier.check_header(envelope.header)  # no key is looked for on behalf of a header that is refused anyway
+        able = [source for source in sources if envelope.header.algorithm in source.issuer.algorithms] or sources[:1]
+        able[0].verifier.check_header(envelope.header)  # no key is looked for on behalf of a header that is refused anyway
         kid = envelope.header.kid
         self._check_disjoint(sources)
         names = " and ".join(source.issuer.name for source in sources)
         if kid is None:
             raise UnknownKeyError("The token does not name its key.", f"{names} have one URL, so only the key can tell whose token it is.")
-        for source in sources:
+        for source in able:
             known = source.keys.known()
             if known is not None and kid in known.keys:
                 return source
         # Nobody knows it yet: each is asked, as it would be alone. "Cannot tell" of one outweighs "no" of the others.
         refusals: list[UnknownKeyError | KeysUnavailableError] = []
-        for source in sources:
+        for source in able:
             try:
                 source.keys.find(kid)
             except (UnknownKeyError, KeysUnavailableError) as error:
@@ -165,8 +170,8 @@ class TokenAuthenticator:
     def _check_disjoint(self, sources: Sequence[_Source]) -> None:
         if len(sources) == 1:
             return
-        url, generation = sources[0].issuer.issuer.url, sources[0].generation()
-        if self._disjoint.get(url) == generation:
+        url, generations = sources[0].issuer.issuer.url, sources[0].generations()
+        if self._disjoint.get(url) == generations:
             return
         for first, second in combinations(sources, 2):
             if shared := _fingerprints(first.keys) & _fingerprints(second.keys):
@@ -176,7 +181,7 @@ class TokenAuthenticator:
                     "Remove one of them, or give each cluster a signing key of its own.",
                     code="keys.not-disjoint",
                 )
-        self._disjoint[url] = generation
+        self._disjoint[url] = generations
 
 
 def _fingerprints(keys: IssuerKeys) -> set[str]:

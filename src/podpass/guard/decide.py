@@ -5,6 +5,7 @@
 2. There is at most one credential (`bearer`); else 400.
 3. A token that is sent is judged, also where none is needed: 401 for a bad one, 503 where it cannot be judged now.
 4. The rules say who is admitted (`podpass.policy`). Not known and not admitted: 401. Known and not admitted: 403, or passed in audit mode.
+   Where a rule admits Google groups, their directory is asked; 503 where nobody can tell.
 5. Where the deciding rule wants it, the API server confirms that the token is still good; else 401 or 503, in audit mode as well.
 
 A `Deny` may carry a flight: what it lacks is on its way, and a shell that can wait asks again when the flight has ended.
@@ -13,20 +14,25 @@ A `Deny` may carry a flight: what it lacks is on its way, and a shell that can w
 import math
 from concurrent.futures import Future
 from datetime import datetime
+from functools import lru_cache, partial
 from typing import Final, Protocol, final
 
 import msgspec
 
 from podpass.errors import KeySetError, NeighbourError, PodpassError, RequestError, TokenError, UnavailableError
 from podpass.guard.bearer import read_token
+from podpass.guard.handing_on import Edit, edit_for
 from podpass.guard.incoming import Incoming
-from podpass.guard.ports import Reviewer
+from podpass.guard.ports import GroupResolver, Reviewer
 from podpass.names import Secret
-from podpass.policy import InvokerPolicy, Mode, Refusal, Request, Verdict
+from podpass.policy import InvokerPolicy, Mode, Refusal, Request, Rule, Verdict
 from podpass.verify.identity import Identity
 
 BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE = 400, 401, 403, 503
 MISSING: Final = "token.missing"
+# What is asked for most; longer paths are judged as well, but not remembered.
+_KNOWN_PLACES = 1024
+_KNOWN_PATH_LIMIT_BYTES = 512
 # For failures that do not say themselves when to come back.
 _RETRY_AFTER_S = 10.0
 
@@ -49,20 +55,30 @@ class Authenticator(Protocol):
 
 
 @final
-class Allow(msgspec.Struct, frozen=True):
+class Allow(msgspec.Struct, frozen=True, gc=False):
     """The handler may run.
 
     Attributes:
         identity: The caller; None for one without a token, on a path that needs none.
-        rule: The rule that decided.
+        decided_by: The rule that admits the caller. In audit mode perhaps one that does not, or none.
         audited: Why the rules would have refused; only in audit mode.
-        reason: Half a sentence for the log.
+        edit: A header that the handler must not see as it came; None: it sees all of them.
     """
 
     identity: Identity | None
-    rule: str | None
-    audited: Refusal | None
-    reason: str
+    decided_by: Rule | None
+    audited: Refusal | None = None
+    edit: Edit | None = None
+
+    @property
+    def rule(self) -> str | None:
+        """The name of the rule that decided."""
+        return self.decided_by.name if self.decided_by else None
+
+    @property
+    def reason(self) -> str:
+        """Half a sentence for the log."""
+        return Verdict(self.decided_by, self.audited).reason
 
 
 @final
@@ -92,38 +108,69 @@ Decision = Allow | Deny
 
 
 @final
-class Judge(msgspec.Struct, frozen=True):
+class Judge:
     """A policy with what it takes to apply it. Never changed: a reload makes another one."""
 
-    policy: InvokerPolicy
-    authenticator: Authenticator
-    reviewer: Reviewer | None = None
+    __slots__ = ("_edits_headers", "_known_rule", "_rule", "_serverless_first", "authenticator", "groups", "policy", "reviewer")
+
+    def __init__(
+        self,
+        policy: InvokerPolicy,
+        authenticator: Authenticator,
+        reviewer: Reviewer | None = None,
+        groups: GroupResolver | None = None,
+    ) -> None:
+        self.policy = policy
+        self.authenticator = authenticator
+        self.reviewer = reviewer
+        self.groups = groups
+        self._edits_headers = policy.edits_headers
+        self._serverless_first = policy.serverless_authorization
+        self._rule = partial(_rule_for, policy)
+        # Which rule decides about a place is the same for all callers. What is ambiguous is refused, and that is found anew each time.
+        self._known_rule = lru_cache(_KNOWN_PLACES)(self._rule)
 
     def decide(self, request: Incoming, *, now: datetime) -> Decision:
         """Decide about a request, without waiting for anything."""
         identity = None
         try:
-            asked = Request(request.served_method(), request.served_path())
-            token = read_token(request.headers, serverless_first=self.policy.serverless_authorization)
+            find = self._known_rule if len(request.raw_path) <= _KNOWN_PATH_LIMIT_BYTES else self._rule
+            rule = find(request.method, request.raw_path, request.mount, request.path)
+            token = read_token(request.headers, serverless_first=self._serverless_first)
             if token is not None:
                 identity = self.authenticator.authenticate(token, now=now)
-            verdict = self.policy.verdict(asked, identity)
-            if verdict.refusal is not None and (identity is None or self.policy.mode is not Mode.AUDIT):
-                return _refused(verdict, identity)
-            self._review(token, identity, verdict, now)
+            in_groups = None if self.groups is None else partial(_in_groups, self.groups, now)
+            decided_by, refusal = (None, rule) if isinstance(rule, Refusal) else (rule, rule.refusal_of(identity, in_groups))
+            if refusal is not None and (identity is None or self.policy.mode is not Mode.AUDIT):
+                return _refused(Verdict(decided_by, refusal), identity)
+            if decided_by is not None and decided_by.token_review:
+                self._review(token, identity, now)
         except (RequestError, TokenError, NeighbourError, KeySetError) as error:
             return _failed(error, identity)
-        return Allow(identity, _name(verdict), verdict.refusal, verdict.reason)
+        return Allow(identity, decided_by, refusal, edit_for(request.headers, self.policy) if self._edits_headers else None)
 
-    def _review(self, token: bytes | None, identity: Identity | None, verdict: Verdict, now: datetime) -> None:
-        """Ask the API server where the rule wants it; other issuers' tokens it does not know, and no such rule admits them."""
-        if verdict.rule is None or not verdict.rule.token_review or token is None or identity is None or identity.kind != "kubernetes":
+    def _review(self, token: bytes | None, identity: Identity | None, now: datetime) -> None:
+        """Ask the API server; other issuers' tokens it does not know, and no such rule admits them."""
+        if token is None or identity is None or identity.kind != "kubernetes":
             return
         if self.reviewer is None:
             raise UnavailableError(
                 "The API server cannot be asked about tokens.", "No reviewer is configured.", retry_after_s=_RETRY_AFTER_S
             )
         self.reviewer.review(Secret(token.decode("ascii"), "subject token"), identity, now=now)
+
+
+def _in_groups(groups: GroupResolver, now: datetime, identity: Identity, wanted: tuple[str, ...]) -> bool:
+    """Tell whether a caller is in one of the groups; only Google speaks for the emails of its accounts."""
+    account = identity.google
+    if account is None or account.email is None or not account.email_verified:
+        return False
+    return groups.is_member(account.email.lower(), wanted, now=now)
+
+
+def _rule_for(policy: InvokerPolicy, method: str, raw_path: bytes, mount: str, path: str | None) -> Rule | Refusal:
+    request = Incoming(method, raw_path, (), mount, path)
+    return policy.rule_for(Request(request.served_method(), request.served_path()))
 
 
 def _name(verdict: Verdict) -> str | None:

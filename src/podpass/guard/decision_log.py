@@ -5,7 +5,6 @@ Denials and what audit mode let pass are warnings, the rest is information, so t
 a token, a header or a query.
 """
 
-import json
 import logging
 from datetime import datetime
 from typing import Final
@@ -24,6 +23,8 @@ def log(request: Incoming, decision: Decision, policy: InvokerPolicy, clock: Clo
     """Write down a decision, if anybody listens."""
     level = logging.INFO if isinstance(decision, Allow) and decision.audited is None else logging.WARNING
     if LOGGER.isEnabledFor(level):
+        import json  # noqa: PLC0415 - for services that listen
+
         # ASCII alone: whatever a subject or path is made of, no line ends early, and no terminal obeys it.
         LOGGER.log(level, "%s", json.dumps(_record(request, decision, policy, clock.now()), separators=(",", ":")))
 

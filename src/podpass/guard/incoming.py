@@ -13,7 +13,7 @@ from podpass.guard.paths import read_path
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Incoming(msgspec.Struct, frozen=True):
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """The part of a request that is judged.
 
     Attributes:

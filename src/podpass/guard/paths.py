@@ -14,9 +14,7 @@ refused with 400 before anything is matched:
 """
 
 import re
-import unicodedata
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from podpass.errors import AmbiguousPathError
 
@@ -60,6 +58,8 @@ def _decoded(raw: bytes) -> str:
         raise ValueError("bytes outside ASCII")
     if _BAD_ESCAPE.search(raw):
         raise ValueError("a '%' that encodes nothing")
+    from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - costs much of the guard's start, for paths of the rarer kind
+
     octets = unquote_to_bytes(raw)
     if octets.count(b"/") != raw.count(b"/"):
         raise ValueError("an encoded slash")
@@ -78,14 +78,18 @@ def _check(path: str) -> None:
         raise ValueError("a dot segment")
     if not _SPLITTING.isdisjoint(path):
         raise ValueError(r"one of the characters \ ; ? #")
-    if any(unicodedata.category(character) in _CONTROL for character in path):
+    from unicodedata import category  # noqa: PLC0415 - as above
+
+    if any(category(character) in _CONTROL for character in path):
         raise ValueError("a control character")
     if _ESCAPE.search(path):
         raise ValueError("an escape within an escape")
 
 
 def _check_normalised(path: str) -> None:
-    normalised = unicodedata.normalize("NFKC", path)
+    from unicodedata import normalize  # noqa: PLC0415 - as above
+
+    normalised = normalize("NFKC", path)
     if normalised.count("/") != path.count("/"):
         raise ValueError("a character that is a slash to readers that normalise Unicode")
     _check(normalised)

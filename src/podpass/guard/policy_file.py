@@ -8,12 +8,15 @@ on a thread of its own; meanwhile, and for good if the new file is wrong, the la
 import os
 import threading
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from podpass.errors import ConfigError
 from podpass.guard.decide import Judge
 from podpass.policy import InvokerPolicy
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # More than any policy that people write; config.tree refuses what is larger.
 _LIMIT_BYTES = 1024 * 1024 + 1
@@ -30,15 +33,18 @@ class PolicyFile:
         path: Of the policy.
         build: Makes a judge of it; reads key files.
         tick: A clock that never goes back, in seconds.
+
+    Attributes:
+        look_at_s: When to look at the file again, by `tick`.
     """
 
-    def __init__(self, path: Path, build: Build, tick: Callable[[], float] = monotonic) -> None:
+    def __init__(self, path: "Path", build: Build, tick: Callable[[], float] = monotonic) -> None:
         self._path = path
         self._build = build
-        self._tick = tick
+        self.tick = tick
         self._files: tuple[Path, ...] = (path,)
         self._seen: Fingerprint = ()
-        self._looked_s = tick()
+        self.look_at_s = tick() + _PAUSE_S
         self._busy = threading.Lock()
 
     def load(self) -> Judge:
@@ -54,16 +60,16 @@ class PolicyFile:
         # Taken before the reading, so that what changes meanwhile is seen the next time.
         self._seen = _fingerprint(self._files)
         policy = parse(_read(self._path), self._path)
-        self._files = (self._path, *(issuer.keys for issuer in policy.issuers if isinstance(issuer.keys, Path)))
+        self._files = (self._path, *(issuer.keys for issuer in policy.issuers if not isinstance(issuer.keys, str)))
         self._seen = (self._seen[0], *_fingerprint(self._files[1:]))
         return self._build(policy)
 
     def has_changed(self) -> bool:
         """Tell whether one of the files is another one than at the last reading; looks once a second at most."""
-        now_s = self._tick()
-        if now_s - self._looked_s < _PAUSE_S:
+        now_s = self.tick()
+        if now_s < self.look_at_s:
             return False
-        self._looked_s = now_s
+        self.look_at_s = now_s + _PAUSE_S
         return _fingerprint(self._files) != self._seen
 
     def reload(self, then: Callable[[], None]) -> None:
@@ -81,7 +87,7 @@ class PolicyFile:
         return str(self._path)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: "Path") -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(_LIMIT_BYTES)
@@ -90,11 +96,11 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"The policy {path} cannot be read.", f"{error.strerror or error}.", cure, code="config.unreadable") from error
 
 
-def _fingerprint(files: Iterable[Path]) -> Fingerprint:
+def _fingerprint(files: "Iterable[Path]") -> Fingerprint:
     return tuple(map(_stat, files))
 
 
-def _stat(path: Path) -> tuple[int, int, int] | None:
+def _stat(path: "Path") -> tuple[int, int, int] | None:
     """Return what changes with a file; kubelet swaps a link above it, and then the inode is another one."""
     try:
         found = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat, once a second in the way of a request

@@ -5,6 +5,7 @@ Neither may wait for the network. Where an answer is not at hand, both raise an 
 the error carries the flight, and shells that can wait do so once, within a deadline, and judge again.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -48,6 +49,18 @@ class KeyProvider(Protocol):
         Raises:
             ConfigError: They can never be had.
             KeySetError: A file holds none.
+        """
+        ...
+
+
+class GroupResolver(Protocol):
+    """Knows who is in which Google group."""
+
+    def is_member(self, email: str, groups: Sequence[str], *, now: datetime) -> bool:
+        """Tell whether an account is in one of the groups, directly or by way of others. Does not wait.
+
+        Raises:
+            GroupsUnavailableError: Nobody can tell now.
         """
         ...
 

@@ -11,7 +11,7 @@ from podpass.clock import Clock, SystemClock
 from podpass.errors import ConfigError
 from podpass.guard.authenticator import Result, Results, TokenAuthenticator
 from podpass.guard.decide import Judge
-from podpass.guard.ports import IssuerKeys, KeyProvider, Reviewer
+from podpass.guard.ports import GroupResolver, IssuerKeys, KeyProvider, Reviewer
 from podpass.policy import InvokerPolicy
 from podpass.verify.cache import ResultCache
 
@@ -23,6 +23,7 @@ class Wiring:
         keys: Where issuers' keys come from; None: a `KeyRing` of its own.
         reviewer: Who is asked about tokens where a rule has `tokenReview`; None: the API server of this pod.
         results: Makes the memory for accepted tokens, a new one for each policy; None: nothing is remembered.
+        groups: Who is asked about Google groups where a policy wants it; None: Cloud Identity, with this process's credentials.
         clock: Tells the time; None: the machine's.
     """
 
@@ -32,12 +33,14 @@ class Wiring:
         keys: KeyProvider | None = None,
         reviewer: Reviewer | None = None,
         results: Callable[[], Results] | None = ResultCache[Result],
+        groups: GroupResolver | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self._keys = keys
         self._reviewer = reviewer
         self._results = results
+        self._groups = groups
 
     def judge(self, policy: InvokerPolicy) -> Judge:
         """Make what applies a policy.
@@ -49,7 +52,8 @@ class Wiring:
         reviewed = next((rule.name for rule in policy.rules if rule.token_review), None)
         reviewer = None if reviewed is None else self._find_reviewer(reviewed)
         keys = self._find_keys(policy)
-        return Judge(policy, TokenAuthenticator(policy, keys, self._results() if self._results else None), reviewer)
+        groups = self._find_groups() if policy.group_resolver else None
+        return Judge(policy, TokenAuthenticator(policy, keys, self._results() if self._results else None), reviewer, groups)
 
     def _find_keys(self, policy: InvokerPolicy) -> dict[str, IssuerKeys]:
         if self._keys is None and policy.issuers:
@@ -57,6 +61,22 @@ class Wiring:
 
             self._keys = KeyRing(clock=self.clock)
         return {issuer.name: self._keys.keys_of(issuer) for issuer in policy.issuers} if self._keys is not None else {}
+
+    def _find_groups(self) -> GroupResolver:
+        if self._groups is None:
+            try:
+                from podpass.discovery.cloud_identity import CloudIdentity  # noqa: PLC0415 - google-auth, for policies with groups only
+            except ImportError as error:
+                raise ConfigError(
+                    "The policy has a groupResolver, and google-auth is not installed.",
+                    "It finds the Google credentials by which Cloud Identity is asked.",
+                    "Install podpass[cli], or remove groupResolver.",
+                    code="config.group-resolver",
+                ) from error
+            from podpass.discovery.group_lookup import GroupLookup  # noqa: PLC0415 - as above
+
+            self._groups = GroupLookup(CloudIdentity())
+        return self._groups
 
     def _find_reviewer(self, rule: str) -> Reviewer:
         if self._reviewer is None:

@@ -16,6 +16,7 @@ from podpass.guard.answer import Answer, refusal
 from podpass.guard.caller import KEY, caller, identity
 from podpass.guard.decide import Allow
 from podpass.guard.guard import Guard
+from podpass.guard.handing_on import Edit
 from podpass.guard.incoming import Incoming
 
 __all__ = ["GuardMiddleware", "caller", "health_app", "identity"]
@@ -39,6 +40,8 @@ class GuardMiddleware:
         decision = self._guard.decide(_incoming(environ))
         if isinstance(decision, Allow):
             environ[KEY] = decision.identity
+            if decision.edit is not None:
+                _edit(environ, decision.edit)
             return self._app(environ, start_response)
         return _respond(refusal(decision), environ, start_response)
 
@@ -51,6 +54,14 @@ def _incoming(environ: Environ) -> Incoming:
     raw = (sent or "").partition("?")[0].encode("latin-1", "replace") or quote(_octets(mount + below), safe="/").encode("ascii")
     headers = [(name, environ[key].encode("latin-1", "replace")) for key, name in _HEADERS if key in environ]
     return Incoming(environ["REQUEST_METHOD"], raw, headers, _text(mount), _text(below))
+
+
+def _edit(environ: Environ, edit: Edit) -> None:
+    key = next(key for key, name in _HEADERS if name == edit[0])
+    if edit[1] is None:
+        del environ[key]
+    else:
+        environ[key] = edit[1].decode("latin-1")
 
 
 def _octets(text: str) -> bytes:

@@ -5,7 +5,7 @@
 environment variables. What is admitted and what is refused stands in docs/reference/invoker-policy.md.
 """
 
-from podpass.policy.invoker_policy import InvokerPolicy, Mode, TrustedIssuer
+from podpass.policy.invoker_policy import HandlerToken, InvokerPolicy, Mode, TrustedIssuer
 from podpass.policy.rules import Refusal, Request, Rule, Verdict
 
-__all__ = ["InvokerPolicy", "Mode", "Refusal", "Request", "Rule", "TrustedIssuer", "Verdict"]
+__all__ = ["HandlerToken", "InvokerPolicy", "Mode", "Refusal", "Request", "Rule", "TrustedIssuer", "Verdict"]

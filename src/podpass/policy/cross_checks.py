@@ -17,6 +17,7 @@ from podpass.policy.members import (
     Member,
     ServiceAccountMember,
     SubjectMember,
+    UserMember,
 )
 from podpass.policy.rules import Rule, conflict, places_of
 from podpass.verify.audience import api_server_of
@@ -93,6 +94,8 @@ def _with_paths(path: str, members: Members) -> Iterator[tuple[str, Member | Gro
 
 def _check_member(path: str, member: Member | GroupMember, spec: SpecDraft, report: Report) -> None:
     match member:
+        case GroupMember() if member.is_google:
+            _check_google_group(path, member, spec, report)
         case GroupMember(group) if group not in spec.groups:
             _unknown(path, "group", group, list(spec.groups), report)
         case KubernetesMember(issuer) | SubjectMember(issuer) if issuer not in spec.issuers and (
@@ -102,11 +105,23 @@ def _check_member(path: str, member: Member | GroupMember, spec: SpecDraft, repo
         case KubernetesMember(issuer) if issuer != ANY and spec.issuers[issuer].kind != "kubernetes":
             message = f"{issuer!r} is of kind {spec.issuers[issuer].kind}; it has no Kubernetes service accounts."
             report.at(path, message, f"Write subject:{issuer}/SUB.", code="config.member")
-        case ServiceAccountMember() | DomainMember() if not any(issuer.kind == "google" for issuer in spec.issuers.values()):
-            message = f"{member} needs Google's tokens, and no issuer is of kind google."
-            report.at(path, message, "Add google: {kind: google} to spec.issuers.", code="config.member")
+        case ServiceAccountMember() | UserMember() | DomainMember():
+            _check_google(path, member, spec, report)
         case _:
             pass
+
+
+def _check_google(path: str, member: Member | GroupMember, spec: SpecDraft, report: Report) -> None:
+    if not any(issuer.kind == "google" for issuer in spec.issuers.values()):
+        message = f"{member} needs Google's tokens, and no issuer is of kind google."
+        report.at(path, message, "Add google: {kind: google} to spec.issuers.", code="config.member")
+
+
+def _check_google_group(path: str, member: GroupMember, spec: SpecDraft, report: Report) -> None:
+    _check_google(path, member, spec, report)
+    if spec.group_resolver is None:
+        message = f"Nobody can tell who is in the Google group {member.group}."
+        report.at(path, message, "Add groupResolver: {kind: cloudIdentity} to spec.", code="config.member")
 
 
 def _unknown(path: str, what: str, name: str, known: list[str], report: Report) -> None:
@@ -117,7 +132,7 @@ def _unknown(path: str, what: str, name: str, known: list[str], report: Report) 
 
 def _check_group(path: str, members: Members, report: Report) -> None:
     for at, member in _with_paths(path, members):
-        if isinstance(member, GroupMember | AllUsers | AllAuthenticatedUsers):
+        if isinstance(member, AllUsers | AllAuthenticatedUsers) or (isinstance(member, GroupMember) and not member.is_google):
             hint = "Name its members here." if isinstance(member, GroupMember) else "Write it into the rule, where everybody sees it."
             report.at(at, f"A group does not hold {member}.", hint, code="config.member")
 
@@ -145,7 +160,7 @@ def _check_conflicts(rules: Iterable[RuleDraft], report: Report) -> None:
 
 def _check_review(rule: RuleDraft, spec: SpecDraft, report: Report) -> None:
     for path, member in _with_paths(f"{rule.path}.members", rule.members):
-        members = spec.groups.get(member.group, ()) if isinstance(member, GroupMember) else (member,)
+        members = spec.groups.get(member.group, (member,)) if isinstance(member, GroupMember) else (member,)
         if not all(_is_reviewable(each, spec) for each in members):
             message = f"The API server knows nothing about {member}, so this rule's tokenReview could not be kept."
             report.at(path, message, "Move it to a rule without tokenReview.", code="config.token-review")
@@ -154,4 +169,5 @@ def _check_review(rule: RuleDraft, spec: SpecDraft, report: Report) -> None:
 def _is_reviewable(member: Member | GroupMember, spec: SpecDraft) -> bool:
     if isinstance(member, SubjectMember):
         return member.issuer not in spec.issuers or spec.issuers[member.issuer].kind == "kubernetes"
-    return isinstance(member, KubernetesMember)
+    # What stands for an unknown group is told elsewhere.
+    return isinstance(member, KubernetesMember) or (isinstance(member, GroupMember) and not member.is_google)

@@ -15,6 +15,7 @@ from podpass.policy.forms import Flag, Keys, KeysForm
 from podpass.policy.members import FORMS, GroupMember, Member, parse_member
 from podpass.policy.path_pattern import PathPattern
 from podpass.policy.rules import METHODS
+from podpass.verify.algorithms import ALGORITHMS, DEFAULT_ALGORITHMS
 from podpass.verify.claims import SKEW_LIMIT
 from podpass.verify.identity import IssuerKind
 
@@ -30,6 +31,7 @@ class IssuerDraft:
     url: Issuer | None = None
     keys: Keys = "discovery"
     api_audiences: tuple[Audience, ...] = ()
+    algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class SpecDraft:
     leeway: int = 30
     several_audiences: bool = False
     serverless_authorization: bool = False
+    group_resolver: Literal["cloudIdentity"] | None = None
+    handler_token: Literal["whole", "unsigned", "none"] = "whole"  # noqa: S105 - a word of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,19 @@ def _method(text: str) -> str:
     raise ConfigError(f"{text[:80]!r} is not a method known here.", "", hint, code="config.method")
 
 
+def _algorithm(text: str) -> str:
+    if text in ALGORITHMS:
+        return text
+    meant = nearest(text, list(ALGORITHMS))
+    why = "A shared secret is never a key here: whoever could verify with it could sign with it." if text.startswith("HS") else ""
+    hint = f"Did you mean {meant}?" if meant and not why else f"Write some of: {', '.join(ALGORITHMS)}."
+    raise ConfigError(f"podpass does not verify {text[:80]!r}.", why, hint, code="config.algorithm")
+
+
+def _resolver(*, kind: str) -> str:
+    return kind
+
+
 def _metadata(*, name: str) -> str:
     return name
 
@@ -104,6 +121,11 @@ _ISSUER: Final = Record(
         Field("url", Text(Issuer.parse, {"pattern": "^https://"}), "Its `iss`, exactly; kind google has its own."),
         Field("keys", KeysForm(), "Where its keys come from: discovery, apiserver, or {file: PATH}.", default="discovery"),
         Field("apiAudiences", ListOf(_audience), "Audiences of its API server; a token that names one is refused."),
+        Field(
+            "algorithms",
+            ListOf(Text(_algorithm, {"enum": list(ALGORITHMS)}), at_least=1),
+            f"What it signs by; left out: {' and '.join(DEFAULT_ALGORITHMS)}.",
+        ),
     ),
     is_partial=True,
 )
@@ -122,6 +144,7 @@ _RULE: Final = Record(
     is_partial=True,
     is_located=True,
 )
+_RESOLVER: Final = Record(_resolver, (Field("kind", one_of("cloudIdentity"), "Google's directory.", required=True),))
 _SPEC: Final = Record(
     SpecDraft,
     (
@@ -138,6 +161,8 @@ _SPEC: Final = Record(
         ),
         Field("severalAudiences", Flag(), "Accept a token that is meant for others as well.", default=False),
         Field("serverlessAuthorization", Flag(), "Read X-Serverless-Authorization before Authorization.", default=False),
+        Field("groupResolver", _RESOLVER, "Who is asked about Google groups (group:EMAIL)."),
+        Field("handlerToken", one_of("whole", "unsigned", "none"), "What the handler sees of the token.", default="whole"),
     ),
     is_partial=True,
 )

@@ -16,12 +16,16 @@ from podpass.verify.identity import Identity
 ANY: Final = "*"
 # DNS: labels of 1 to 63, at least two of them.
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# RFC 5322, 3.2.3, in lower case, since Google knows no other case of an address [K]; without `*`, which nobody should take for a wildcard.
+_EMAIL = re.compile(rf"[a-z0-9!#$%&'+/=?^_`{{|}}~.-]{{1,64}}@{_DOMAIN.pattern}")
 FORMS: Final = (
     "kubernetes:ISSUER/NAMESPACE/NAME",
     "serviceAccount:EMAIL",
+    "user:EMAIL",
     "domain:NAME",
     "subject:ISSUER/SUB",
     "group:NAME",
+    "group:EMAIL",
     "allAuthenticatedUsers",
     "allUsers",
 )
@@ -62,7 +66,9 @@ class KubernetesMember(msgspec.Struct, frozen=True):
             return False
         account = identity.kubernetes.service_account
         return (
-            self.issuer in (ANY, identity.issuer_name) and self.namespace in (ANY, account.namespace) and self.name in (ANY, account.name)
+            (self.namespace == account.namespace or self.namespace == ANY)  # noqa: PLR1714 - each request comes through here
+            and (self.name == account.name or self.name == ANY)  # noqa: PLR1714
+            and (self.issuer == identity.issuer_name or self.issuer == ANY)  # noqa: PLR1714
         )
 
     def __str__(self) -> str:
@@ -82,6 +88,21 @@ class ServiceAccountMember(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"serviceAccount:{self.account}"
+
+
+class UserMember(msgspec.Struct, frozen=True):
+    """A person's Google account, by an email that Google has verified."""
+
+    email: str
+
+    def admits(self, identity: Identity | None) -> bool:
+        """Admit the account if `email_verified` is true; to Google, capitals in an address are none."""
+        if identity is None or identity.google is None or identity.google.email is None:
+            return False
+        return identity.google.email_verified and identity.google.email.lower() == self.email
+
+    def __str__(self) -> str:
+        return f"user:{self.email}"
 
 
 class DomainMember(msgspec.Struct, frozen=True):
@@ -112,15 +133,20 @@ class SubjectMember(msgspec.Struct, frozen=True):
 
 
 class GroupMember(msgspec.Struct, frozen=True):
-    """The members of a group of the policy; stands in files only, rules hold the group's own members."""
+    """The members of a group of the policy, or of a Google group; stands in files only, rules hold members and Google groups apart."""
 
     group: str
+
+    @property
+    def is_google(self) -> bool:
+        """Whether it is a Google group, by its email."""
+        return "@" in self.group
 
     def __str__(self) -> str:
         return f"group:{self.group}"
 
 
-Member = AllUsers | AllAuthenticatedUsers | KubernetesMember | ServiceAccountMember | DomainMember | SubjectMember
+Member = AllUsers | AllAuthenticatedUsers | KubernetesMember | ServiceAccountMember | UserMember | DomainMember | SubjectMember
 
 
 def parse_member(text: str) -> Member | GroupMember:
@@ -139,12 +165,14 @@ def parse_member(text: str) -> Member | GroupMember:
             return _kubernetes(text, value)
         case "serviceAccount":
             return ServiceAccountMember(GoogleServiceAccount.parse(value))
+        case "user":
+            return _user(text, value)
         case "domain":
             return _domain(text, value)
         case "subject":
             return _subject(text, value)
         case "group":
-            return GroupMember(value)
+            return _group(text, value)
         case _:
             raise _refused(text, "")
 
@@ -156,6 +184,14 @@ def _kubernetes(text: str, value: str) -> KubernetesMember:
     issuer, namespace, name = parts
     ServiceAccountRef("any" if namespace == ANY else namespace, "any" if name == ANY else name)
     return KubernetesMember(issuer, namespace, name)
+
+
+def _user(text: str, value: str) -> UserMember:
+    if value.endswith(".gserviceaccount.com"):
+        raise _refused(text, "That is a service account's email: serviceAccount:EMAIL.")
+    if not _EMAIL.fullmatch(value):
+        raise _refused(text, "An email is written in lower case: user:ann@example.com.")
+    return UserMember(value)
 
 
 def _domain(text: str, value: str) -> DomainMember:
@@ -171,6 +207,12 @@ def _subject(text: str, value: str) -> SubjectMember:
     if ANY in subject:
         raise _refused(text, "A subject is compared as a whole: '*' stands for nothing in it.")
     return SubjectMember(issuer, subject)
+
+
+def _group(text: str, value: str) -> GroupMember:
+    if "@" in value and not _EMAIL.fullmatch(value):
+        raise _refused(text, "A Google group's email is written in lower case: group:team@example.com.")
+    return GroupMember(value)
 
 
 def _refused(text: str, why: str) -> ConfigError:

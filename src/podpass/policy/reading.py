@@ -10,9 +10,10 @@ from podpass.config.document import new_report, read_document
 from podpass.config.mistakes import FileMistakesError, Report
 from podpass.policy.cross_checks import check_spec
 from podpass.policy.fields import DOCUMENT, KIND, DocumentDraft, IssuerDraft, RuleDraft, SpecDraft
-from podpass.policy.invoker_policy import GOOGLE, InvokerPolicy, Mode, TrustedIssuer
+from podpass.policy.invoker_policy import GOOGLE, HandlerToken, InvokerPolicy, Mode, TrustedIssuer
 from podpass.policy.members import GroupMember, Member
 from podpass.policy.rules import Rule
+from podpass.verify.algorithms import rows
 
 
 class PolicyFileError(FileMistakesError):
@@ -57,6 +58,8 @@ def _policy(name: str, spec: SpecDraft, folder: Path) -> InvokerPolicy:
         leeway=timedelta(seconds=spec.leeway),
         several_audiences=spec.several_audiences,
         serverless_authorization=spec.serverless_authorization,
+        group_resolver=spec.group_resolver,
+        handler_token=HandlerToken(spec.handler_token),
     )
 
 
@@ -68,6 +71,8 @@ def _issuer(name: str, draft: IssuerDraft, folder: Path) -> TrustedIssuer:
         issuer=draft.url or GOOGLE,
         keys=folder / draft.keys.expanduser() if isinstance(draft.keys, Path) else draft.keys,
         api_audiences=frozenset(audience.value for audience in draft.api_audiences),
+        # In one order and once each: what is the same to a verifier shares its keys.
+        algorithms=tuple(rows(draft.algorithms)),
     )
 
 
@@ -79,12 +84,26 @@ def _rule(draft: RuleDraft, spec: SpecDraft) -> Rule:
         methods=None if draft.methods is None else frozenset(draft.methods),
         condition=draft.condition,
         token_review=draft.token_review,
+        google_groups=tuple(dict.fromkeys(_google_groups(draft, spec))),
     )
 
 
 def _resolved(draft: RuleDraft, spec: SpecDraft) -> Iterator[Member]:
-    for member in draft.members:
+    for member in _all(draft, spec):
         if not isinstance(member, GroupMember):
             yield member
-            continue
-        yield from (each for each in spec.groups[member.group] if not isinstance(each, GroupMember))
+
+
+def _google_groups(draft: RuleDraft, spec: SpecDraft) -> Iterator[str]:
+    for member in _all(draft, spec):
+        if isinstance(member, GroupMember):
+            yield member.group
+
+
+def _all(draft: RuleDraft, spec: SpecDraft) -> Iterator[Member | GroupMember]:
+    """Yield a rule's members, and those of the policy's groups in their place; what is left of groups are Google's."""
+    for member in draft.members:
+        if isinstance(member, GroupMember) and not member.is_google:
+            yield from spec.groups[member.group]
+        else:
+            yield member

@@ -8,7 +8,7 @@
 3. The rule that decides admits one of its members, if its condition holds. Nothing else does.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final, NoReturn, Protocol, Self
 
@@ -29,6 +29,10 @@ class Condition(Protocol):
     def holds(self, identity: Identity | None) -> bool:
         """Tell whether it is true of a caller; an error is no."""
         ...
+
+
+InGroups = Callable[[Identity, tuple[str, ...]], bool]
+"""Tells whether a caller is in one of the Google groups."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -53,6 +57,7 @@ class Rule(msgspec.Struct, frozen=True):
         methods: None means all of them.
         condition: What must hold besides.
         token_review: Whether the API server is asked about a service account's token before it is admitted.
+        google_groups: Whose members it admits as well, by email.
     """
 
     name: str
@@ -61,6 +66,19 @@ class Rule(msgspec.Struct, frozen=True):
     methods: frozenset[str] | None = None
     condition: Condition | None = None
     token_review: bool = False
+    google_groups: tuple[str, ...] = ()
+
+    def refusal_of(self, identity: Identity | None, in_groups: InGroups | None = None) -> "Refusal | None":
+        """Say why a caller is not admitted; None for one who is. Groups are asked about where no other member admits."""
+        for member in self.members:
+            if member.admits(identity):
+                break
+        else:
+            if not self.google_groups or identity is None or in_groups is None or not in_groups(identity, self.google_groups):
+                return Refusal.NOT_A_MEMBER
+        if self.condition is not None and not self.condition.holds(identity):
+            return Refusal.CONDITION
+        return None
 
 
 class Refusal(Enum):
@@ -122,22 +140,13 @@ class RuleTable:
                     raise ConfigError(conflict(pattern, method, first.name), "", "Make one rule of the two.", code="config.rule-conflict")
         return cls(places)
 
-    def judge(self, request: Request, identity: Identity | None) -> Verdict:
-        """Say whether a caller is admitted; see the module for the order."""
+    def rule_for(self, request: Request) -> Rule | Refusal:
+        """Return the rule that decides, or why there is none; see the module for the order."""
         rules = self._rules_for(segments_of(request.path))
         if rules is None:
-            return Verdict(None, Refusal.NO_RULE)
+            return Refusal.NO_RULE
         rule = rules.get(request.method) or (rules.get("GET") if request.method == "HEAD" else None) or rules.get(None)
-        if rule is None:
-            return Verdict(None, Refusal.NO_METHOD)
-        for member in rule.members:
-            if member.admits(identity):
-                break
-        else:
-            return Verdict(rule, Refusal.NOT_A_MEMBER)
-        if rule.condition is not None and not rule.condition.holds(identity):
-            return Verdict(rule, Refusal.CONDITION)
-        return Verdict(rule, None)
+        return Refusal.NO_METHOD if rule is None else rule
 
     def _rules_for(self, path: Segments) -> Mapping[str | None, Rule] | None:
         # A literal pattern is more specific than every other one that matches the same path.

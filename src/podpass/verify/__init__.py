@@ -5,10 +5,14 @@
 in docs/reference/verification.md.
 """
 
-from podpass.verify.claims import UnverifiedClaims
-from podpass.verify.compact import CompactToken, parse
-from podpass.verify.jwks import KeySet, VerificationKey, public_jwk, thumbprint_kid
-from podpass.verify.verifier import KeySource, VerifiedToken, Verifier
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from podpass.verify.claims import UnverifiedClaims
+    from podpass.verify.compact import CompactToken, parse
+    from podpass.verify.jwks import KeySet, VerificationKey, public_jwk, thumbprint_kid
+    from podpass.verify.verifier import KeySource, VerifiedToken, Verifier
 
 __all__ = [
     "CompactToken",
@@ -22,3 +26,26 @@ __all__ = [
     "public_jwk",
     "thumbprint_kid",
 ]
+
+# Who only takes tokens apart shall not pay for cryptography: 8 MB of memory in each pod with a metadata server.
+_HOMES: Final = {
+    "UnverifiedClaims": "claims",
+    "CompactToken": "compact",
+    "parse": "compact",
+    "KeySet": "jwks",
+    "VerificationKey": "jwks",
+    "public_jwk": "jwks",
+    "thumbprint_kid": "jwks",
+    "KeySource": "verifier",
+    "VerifiedToken": "verifier",
+    "Verifier": "verifier",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is used for the first time (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found

@@ -5,7 +5,6 @@ A key that cannot be used is skipped and listed, so that one entry of a kind we 
 key can be used is refused.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Self
 
@@ -117,6 +116,8 @@ class KeySet(msgspec.Struct, frozen=True):
 
     def canonical_json(self) -> str:
         """Write the set for inlining: one line, keys by kid, only members that Google accepts (kty alg use kid n e x y crv)."""
+        import json  # noqa: PLC0415 - not for verifiers
+
         jwks = [public_jwk(key.public_key, kid, key.algorithm.name) for kid, key in sorted(self.keys.items())]
         return json.dumps({"keys": jwks}, separators=(",", ":"))
 

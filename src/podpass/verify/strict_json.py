@@ -5,10 +5,13 @@ msgspec refuses what is not JSON (NaN, numbers out of range, lone surrogates, a 
 of duplicate members without a word. Two readers of one token could then see two subjects.
 """
 
-import json
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    import json
 
 # A Kubernetes token nests 3 deep. Deep nesting serves only to exhaust a recursive reader further up.
 NESTING_LIMIT = 32
@@ -43,7 +46,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise ValueError(f"it is nested deeper than {NESTING_LIMIT} levels")
     if _encoder.encode(value) != raw:
         # May raise: numbers stay text there, since their values are msgspec's business, and Python's own limit on digits must not matter.
-        _pairs_decoder.decode(raw.decode("utf-8"))
+        _pairs_decoder().decode(raw.decode("utf-8"))
     return value
 
 
@@ -62,4 +65,8 @@ def _refuse_pairs(pairs: list[tuple[str, object]]) -> None:
         raise ValueError("one of its JSON objects has a member twice")
 
 
-_pairs_decoder = json.JSONDecoder(object_pairs_hook=_refuse_pairs, parse_int=str, parse_float=str)
+@cache
+def _pairs_decoder() -> "json.JSONDecoder":
+    import json  # noqa: PLC0415 - for tokens that are not written as nearly all are
+
+    return json.JSONDecoder(object_pairs_hook=_refuse_pairs, parse_int=str, parse_float=str)

@@ -27,10 +27,17 @@ class Setting:
     origins: list[str]
     clock: SteppedClock
     ca_file: Path
+    serverless: SubjectTokenSource | None = None
 
     def make(self, kind: Callable[..., Any]) -> Any:  # noqa: ANN401 - one of the adapters
         """Make an adapter."""
-        return kind(self.source, origins=self.origins, clock=self.clock)
+        return kind(self.source, origins=self.origins, serverless=self.serverless, clock=self.clock)
+
+    def open(self, kind: Callable[..., Any], client: Callable[..., Any]) -> Any:  # noqa: ANN401 - a client of httpx, or of its fork
+        """Open a client with an adapter: in both ways that there are, where both will do."""
+        if self.serverless is None:
+            return client(auth=self.make(kind), verify=self.context())
+        return self.make(kind).attach(client(verify=self.context()))
 
     def context(self) -> ssl.SSLContext:
         """Trust the servers of the tests."""
@@ -51,7 +58,7 @@ Subject = Callable[[Setting], AbstractContextManager[Call]]
 def _httpx_like(library: Any, adapter: Any) -> Subject:  # noqa: ANN401 - modules
     @contextmanager
     def opened(setting: Setting) -> Generator[Call]:
-        with library.Client(auth=setting.make(adapter.BearerAuth), verify=setting.context()) as client:
+        with setting.open(adapter.BearerAuth, library.Client) as client:
 
             def call(method: str, url: str, *, body: Body = None, headers: Any = None, follow: bool = False) -> tuple[int, bytes]:  # noqa: ANN401
                 answer = client.request(method, url, content=body, headers=headers, follow_redirects=follow)
@@ -66,7 +73,7 @@ def _httpx_like_async(library: Any, adapter: Any) -> Subject:  # noqa: ANN401 - 
     @contextmanager
     def opened(setting: Setting) -> Generator[Call]:
         with asyncio.Runner() as loop:
-            client = library.AsyncClient(auth=setting.make(adapter.BearerAuth), verify=setting.context())
+            client = setting.open(adapter.BearerAuth, library.AsyncClient)
 
             async def ask(method: str, url: str, body: Body, headers: Any, follow: bool) -> tuple[int, bytes]:  # noqa: ANN401, FBT001
                 content = _later(body) if isinstance(body, Iterator) else body

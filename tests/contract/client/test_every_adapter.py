@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One suite for every adapter, against real HTTPS servers: who gets the token, which token, and what happens where there is none."""
 
+import importlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -13,7 +15,7 @@ import trustme
 from contract.client.subjects import SUBJECTS, Call, Setting
 from loopback_server import LoopbackServer, Reply, Seen
 from podpass.clock import SteppedClock
-from podpass.errors import SourceUnavailableError
+from podpass.errors import ConfigError, SourceUnavailableError
 from podpass.names import Secret
 from podpass.sources.file import FileSource
 from podpass.sources.source import SubjectTokenSource
@@ -43,6 +45,13 @@ class Service(LoopbackServer):
     def tokens(self) -> list[str | None]:
         """The token of each request."""
         return [seen.headers.get("authorization", "").removeprefix("Bearer ") or None for seen in self.seen]
+
+    @property
+    def pairs(self) -> list[tuple[str | None, str | None]]:
+        """The two tokens of each request: the cluster's, and Google's."""
+        names = ("authorization", "x-serverless-authorization")
+        first, second = ([seen.headers.get(name, "").removeprefix("Bearer ") or None for seen in self.seen] for name in names)
+        return list(zip(first, second, strict=True))
 
     def _reply(self, seen: Seen) -> Reply:
         if seen.path in self.redirects:
@@ -94,8 +103,8 @@ def opened(request: pytest.FixtureRequest, service: Service, clock: SteppedClock
     """Open a client for the service; a source must be given."""
     with ExitStack() as stack:
 
-        def start(source: SubjectTokenSource, origins: list[str] | None = None) -> Call:
-            setting = Setting(source, [service.url] if origins is None else origins, clock, ca_file)
+        def start(source: SubjectTokenSource, origins: list[str] | None = None, serverless: SubjectTokenSource | None = None) -> Call:
+            setting = Setting(source, [service.url] if origins is None else origins, clock, ca_file, serverless)
             return stack.enter_context(SUBJECTS[request.param](setting))
 
         yield start
@@ -266,6 +275,7 @@ class Desk:
 
 
 def test_a_source_that_has_to_be_asked_is_asked_when_most_of_the_life_is_over(opened: Open, service: Service, clock: SteppedClock) -> None:
+    """And nobody waits for it: the token of the moment goes on until the next is there."""
     desk = Desk()
     call = opened(desk)
     for _ in range(3):
@@ -274,8 +284,13 @@ def test_a_source_that_has_to_be_asked_is_asked_when_most_of_the_life_is_over(op
     call("GET", service.url)
     assert desk.asked == 1
     clock.step(SECOND)
-    call("GET", service.url)
-    assert service.tokens == [T1, T1, T1, T1, T2]
+    deadline = time.monotonic() + 10
+    while service.tokens[-1] != T2:
+        call("GET", service.url)
+        assert time.monotonic() < deadline
+    assert desk.asked == 2
+    assert service.tokens[:4] == [T1, T1, T1, T1]
+    assert set(service.tokens) == {T1, T2}
 
 
 def test_a_refused_token_of_such_a_source_is_replaced_but_not_at_every_call(opened: Open, service: Service, clock: SteppedClock) -> None:
@@ -290,3 +305,119 @@ def test_a_refused_token_of_such_a_source_is_replaced_but_not_at_every_call(open
     clock.step(10 * SECOND)
     assert call("GET", service.url)[0] == 200
     assert service.tokens == [T1, T1, T2, T2, T2, T3]
+
+
+G1, G2 = token(11), token(12)
+
+
+class Counter:
+    """Gives Google's tokens, as a metadata server does."""
+
+    def __init__(self) -> None:
+        self.token = G1
+
+    def read(self) -> Secret[str]:
+        return Secret(self.token, "ID token")
+
+    def __str__(self) -> str:
+        return "metadata server"
+
+
+class TestTwoTokens:
+    """The cluster's in `Authorization`, Google's in `X-Serverless-Authorization`."""
+
+    @pytest.fixture
+    def google(self) -> Counter:
+        return Counter()
+
+    @pytest.fixture
+    def call(self, opened: Open, volume: ProjectedVolume, google: Counter) -> Call:
+        return opened(FileSource(volume.path, audience="orders-api"), serverless=google)
+
+    def test_a_request_to_a_configured_origin_carries_both(self, call: Call, service: Service) -> None:
+        assert call("POST", f"{service.url}/orders?x=1", body=b"order=1", headers={"x-own": "kept"}) == (200, b"yes")
+        assert service.pairs == [(T1, G1)]
+        assert service.seen[0].headers["x-own"] == "kept"
+
+    def test_a_request_elsewhere_carries_neither(self, call: Call, stranger: Service) -> None:
+        assert call("GET", stranger.url)[0] == 401
+        assert stranger.pairs == [(None, None)]
+
+    @pytest.mark.parametrize(("status", "form"), [(302, "{}/there"), (307, "{}?x=1")])
+    def test_a_redirect_to_another_origin_takes_neither_along(
+        self, call: Call, service: Service, stranger: Service, status: int, form: str
+    ) -> None:
+        """Invariant 5. The libraries take `Authorization` off by themselves, and no other header."""
+        service.redirects["/"] = (status, form.format(stranger.url))
+        assert call("GET", f"{service.url}/", follow=True)[0] == 401
+        assert service.pairs == [(T1, G1)]
+        assert stranger.pairs == [(None, None)]
+
+    def test_neither_goes_to_the_same_host_under_another_name_nor_without_a_scheme(self, call: Call, service: Service) -> None:
+        port = service.url.rpartition(":")[2]
+        service.redirects["/"] = (307, f"//localhost:{port}/there")
+        assert call("GET", f"{service.url}/", follow=True)[0] == 401
+        assert service.pairs == [(T1, G1), (None, None)]
+
+    def test_a_second_redirect_takes_neither_along(self, call: Call, service: Service, stranger: Service) -> None:
+        service.redirects["/"] = (307, "/second")
+        service.redirects["/second"] = (307, f"{stranger.url}/there")
+        stranger.redirects["/there"] = (307, "/third")
+        assert call("GET", f"{service.url}/", follow=True)[0] == 401
+        assert service.pairs == [(T1, G1), (T1, G1)]
+        assert stranger.pairs == [(None, None), (None, None)]
+
+    def test_a_redirect_within_the_origin_keeps_both(self, call: Call, service: Service) -> None:
+        service.redirects["/"] = (307, "/there")
+        assert call("GET", f"{service.url}/", follow=True) == (200, b"yes")
+        service.redirects["/"] = (307, f"{service.url}/there")
+        assert call("GET", f"{service.url}/", follow=True) == (200, b"yes")
+        assert service.pairs == [(T1, G1)] * 4
+
+    def test_a_refused_cluster_token_is_replaced_and_the_other_sent_again(
+        self, call: Call, service: Service, volume: ProjectedVolume
+    ) -> None:
+        call("GET", service.url)
+        volume.swap(T2)
+        service.accepted = {T2}
+        assert call("POST", service.url, body=b"order=1") == (200, b"yes")
+        assert service.pairs == [(T1, G1), (T1, G1), (T2, G1)]
+
+    def test_a_second_try_that_is_redirected_elsewhere_takes_neither_along(
+        self, call: Call, service: Service, stranger: Service, volume: ProjectedVolume
+    ) -> None:
+        call("GET", service.url)
+        volume.swap(T2)
+        service.accepted = {T3}
+        service.answer = lambda seen: (
+            Reply(401) if T1 in seen.headers["authorization"] else Reply(307, headers={"location": f"{stranger.url}/there"})
+        )
+        assert call("GET", service.url, follow=True)[0] == 401
+        assert service.pairs == [(T1, G1), (T1, G1), (T2, G1)]
+        assert stranger.pairs == [(None, None)]
+
+    def test_a_header_that_somebody_has_set_stays_and_the_other_is_added(self, call: Call, service: Service) -> None:
+        call("GET", service.url, headers={"Authorization": f"Bearer {T3}"})
+        call("GET", service.url, headers={"X-Serverless-Authorization": f"Bearer {G2}"})
+        assert service.pairs == [(T3, G1), (T1, G2)]
+
+
+@pytest.mark.parametrize("name", ["httpx2", "httpx"])
+def test_a_client_that_would_take_the_second_token_along_sends_nothing(name: str, service: Service, clock: SteppedClock) -> None:
+    """Without `attach` the library would hand the header on to whomever it is redirected to."""
+    library, adapter = pytest.importorskip(name), importlib.import_module(f"podpass.client.{name}")
+    auth = adapter.BearerAuth(Counter(), serverless=Counter(), origins=[service.url], clock=clock)
+    with library.Client(auth=auth) as client, pytest.raises(ConfigError, match="x-serverless-authorization along") as caught:
+        client.get(service.url)
+    assert "attach" in caught.value.next_step
+    assert service.seen == []
+
+
+@pytest.mark.parametrize("name", ["httpx2", "httpx"])
+def test_a_request_does_not_show_the_second_token(name: str, service: Service, clock: SteppedClock, ca_file: Path) -> None:
+    """Invariant 4; the library hides `Authorization` alone in the headers that it shows."""
+    library, adapter = pytest.importorskip(name), importlib.import_module(f"podpass.client.{name}")
+    setting = Setting(Counter(), [service.url], clock, ca_file, Counter())
+    with setting.open(adapter.BearerAuth, library.Client) as client:
+        request = client.get(service.url).request
+    assert "eyJ" not in f"{request!r} {request.extensions!r}"

@@ -34,6 +34,7 @@ def _gunicorn(app: wsgi.App, listener: socket.socket, worker: str) -> None:
             self.cfg.set("workers", 2)
             self.cfg.set("worker_class", worker)
             self.cfg.set("loglevel", "critical")
+            self.cfg.set("graceful_timeout", 1)  # nobody waits for an answer any more
 
         def load(self) -> wsgi.App:
             return app

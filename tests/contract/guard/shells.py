@@ -18,6 +18,7 @@ import uvicorn
 from podpass.guard import Guard, asgi, wsgi
 
 Headers = list[tuple[bytes, bytes]]
+Credentials = tuple[str | None, str | None]
 Ask = Callable[[str, bytes, Headers], "Seen"]
 
 
@@ -35,16 +36,30 @@ class Seen:
         return str(json.loads(self.body)["code"])
 
 
+def credentials_of(connection: Any) -> Credentials:  # noqa: ANN401 - a scope or an environ
+    """Return the two headers that may hold a token."""
+    if "headers" in connection:
+        found = {name.decode(): value.decode() for name, value in connection["headers"]}
+        return found.get("authorization"), found.get("x-serverless-authorization")
+    return connection.get("HTTP_AUTHORIZATION"), connection.get("HTTP_X_SERVERLESS_AUTHORIZATION")
+
+
 class Handler:
     """An application that counts its runs and notes who called."""
 
     def __init__(self) -> None:
         self._calls: list[str | None] = []
+        self._credentials: list[Credentials] = []
 
     @property
     def calls(self) -> list[str | None]:
         """Who has called, in order."""
         return self._calls
+
+    @property
+    def credentials(self) -> list[Credentials]:
+        """What it saw in `Authorization` and in `X-Serverless-Authorization`, in order."""
+        return self._credentials
 
     def forget(self) -> None:
         """Begin to count anew."""
@@ -53,6 +68,7 @@ class Handler:
     def note(self, connection: Any) -> None:  # noqa: ANN401 - a scope or an environ
         found = asgi.caller(connection)
         self._calls.append(found.subject if found else None)
+        self._credentials.append(credentials_of(connection))
 
     async def asgi(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if scope["type"] == "lifespan":
@@ -84,8 +100,15 @@ class FarHandler(Handler):
     @property
     def calls(self) -> list[str | None]:
         """Who has called, in order."""
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
-        return [line or None for line in lines]
+        return [subject for subject, _ in self._notes()]
+
+    @property
+    def credentials(self) -> list[Credentials]:
+        """What it saw in `Authorization` and in `X-Serverless-Authorization`, in order."""
+        return [(own, theirs) for _, (own, theirs) in self._notes()]
+
+    def _notes(self) -> list[Any]:
+        return [json.loads(line) for line in self._path.read_text().splitlines()] if self._path.exists() else []
 
     def forget(self) -> None:
         """Begin to count anew."""
@@ -94,7 +117,7 @@ class FarHandler(Handler):
     def note(self, connection: Any) -> None:  # noqa: ANN401 - a scope or an environ
         found = asgi.caller(connection)
         with self._path.open("a") as file:
-            file.write((found.subject if found else "") + "\n")
+            file.write(json.dumps((found.subject if found else None, credentials_of(connection))) + "\n")
 
 
 @dataclass

@@ -16,7 +16,7 @@ from contract.guard.shells import SHELLS as NEAR
 from contract.guard.shells import Ask, Handler, Headers, Seen, Shell, drive, scope_of
 from guarding import CLUSTER, FOREIGN, World, bearer, good, google, of, policy, seconds_from_now
 from podpass.guard import Guard, asgi
-from podpass.policy import InvokerPolicy
+from podpass.policy import HandlerToken, InvokerPolicy, Rule
 from token_forge import AUDIENCE, ISSUER, SUBJECT, b64url, compact_json, kubernetes_claims
 from unit.guard.test_paths import AMBIGUOUS
 
@@ -205,7 +205,7 @@ def test_a_failure_of_the_guard_itself_does_not_open_it(served: Served, monkeypa
     if not served.shell.is_near:
         pytest.skip("it runs in another process")
     served.handler.forget()
-    monkeypatch.setattr(InvokerPolicy, "verdict", broken)
+    monkeypatch.setattr(Rule, "refusal_of", broken)
     try:
         seen = served.ask("GET", b"/", [])
     except ZeroDivisionError:
@@ -313,3 +313,17 @@ def test_the_serverless_header_is_read_first_where_the_policy_says_so(served: Se
         assert ask("GET", b"/private", [bearer(good())]).status == 200
         assert ask("GET", b"/private", [bearer("junk", "x-serverless-authorization"), bearer(good())]).code == "token.malformed"
     assert handler.calls == [SUBJECT, SUBJECT]
+
+
+def test_the_handler_sees_of_the_token_what_the_policy_lets_it_see(served: Served) -> None:
+    source, own = policy(), "x-serverless-authorization"
+    unsigned = InvokerPolicy(
+        "p", source.audiences, source.issuers, source.rules, serverless_authorization=True, handler_token=HandlerToken.UNSIGNED
+    )
+    handler, theirs = served.shell.handler(), b"Bearer something else"
+    with served.shell.serve(Guard.from_policy(unsigned, served.world.wiring()), handler) as ask:
+        assert ask("GET", b"/private", [bearer(good(), own), (b"authorization", theirs)]).status == 200
+        assert ask("GET", b"/private", [bearer(good())]).status == 200
+        assert ask("GET", b"/", [(own.encode(), b"Basic YTpi"), (b"authorization", b"Basic YTpi")]).status == 200
+    removed = f"Bearer {HEAD}.SIGNATURE_REMOVED_BY_GOOGLE"
+    assert handler.credentials == [("Bearer something else", removed), (removed, None), ("Basic YTpi", None)]

@@ -11,7 +11,7 @@ from contract.guard.shells import SHELLS, Shell
 from guarding import bearer
 from issuer_server import IssuerServer
 from podpass.clock import SteppedClock
-from podpass.discovery import KeyRing
+from podpass.discovery.key_ring import KeyRing
 from podpass.guard import Guard, Wiring
 from token_forge import AUDIENCE, NOW, SUBJECT, ec_signer, kubernetes_claims
 

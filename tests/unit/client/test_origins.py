@@ -33,6 +33,7 @@ def test_these_may_have_a_token(url: str, text: str) -> None:
         pytest.param("http://auth-server.example", id="http to the world"),
         pytest.param("http://10.0.0.1", id="http to an address in the network"),
         pytest.param("http://2130706433", id="a number is no name"),
+        pytest.param("http://0x08080808", id="nor is a hexadecimal one"),
         pytest.param("http://auth-server.shop", id="half a cluster name may be a domain"),
         pytest.param("http://localhost.evil.example", id="beginning with localhost"),
         pytest.param("http://x.svc.evil.example:80@evil.example", id="user information"),

@@ -16,7 +16,8 @@ monkey.patch_all()
 import sys
 import gevent
 from pathlib import Path
-from podpass.discovery import KeyRing, patiently
+from podpass.discovery.key_ring import KeyRing
+from podpass.discovery.patience import patiently
 from podpass.names import Issuer
 from podpass.policy import TrustedIssuer
 

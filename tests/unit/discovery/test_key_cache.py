@@ -10,7 +10,8 @@ import pytest
 
 from key_hangar import FakeOrigin, Hangar
 from podpass.clock import SteppedClock
-from podpass.discovery import KeyCache, Schedule
+from podpass.discovery.key_cache import KeyCache
+from podpass.discovery.schedule import Schedule
 from podpass.errors import ConfigError, KeysUnavailableError, UnknownKeyError
 from token_forge import NOW, ec_signer
 

@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ring: one cache for each issuer, files, the API server, and the thread that tends them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import wait
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
 from issuer_server import IssuerServer, jwks
 from key_hangar import FakeOrigin, Hangar, key_set
 from podpass.clock import SteppedClock
-from podpass.discovery import KeyCache, KeyRing, StaticKeys, patiently
+from podpass.discovery.key_cache import KeyCache
+from podpass.discovery.key_ring import KeyRing
 from podpass.discovery.origin import Published
+from podpass.discovery.patience import patiently
+from podpass.discovery.static import StaticKeys
 from podpass.discovery.tender import Tender
 from podpass.errors import ConfigError, KeySetError
 from podpass.guard import IssuerKeys, KeyProvider
 from podpass.names import Issuer, Secret
 from podpass.policy import TrustedIssuer
-from token_forge import NOW, ec_signer
+from token_forge import NOW, ec_signer, rsa_signer
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def ring(clock: SteppedClock, ca_file: Path, issuer: IssuerServer) -> Iterator[K
 class FakeApi:
     """An API server with a key."""
 
-    def keys(self) -> Published:
+    def keys(self, algorithms: Collection[str] = ()) -> Published:  # noqa: ARG002 - it has one key
         return Published(key_set(ec_signer("api")))
 
     def review(self, token: Secret[str], audience: str) -> dict[str, object]:
@@ -88,6 +92,37 @@ def test_a_file_with_the_same_bytes_is_the_same_object_and_another_one_a_new_gen
     second = ring.keys_of(trusted)
     assert second.generation != first.generation
     assert second.find(None).kid == "k2"
+
+
+def test_other_algorithms_are_other_keys(ring: KeyRing, issuer: IssuerServer, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_bytes(jwks(ec_signer("k1"), rsa_signer("k2")))
+    for keys in ("discovery", file):
+        first = TrustedIssuer("c", "oidc", issuer.issuer, keys)
+        other = TrustedIssuer("c", "oidc", issuer.issuer, keys, algorithms=("ES256",))
+        assert ring.keys_of(first) is not ring.keys_of(other)
+    known = ring.keys_of(other).known()
+    assert known is not None
+    assert list(known.keys) == ["k1"]
+
+
+def test_an_issuer_that_no_policy_names_any_more_is_asked_no_more(ring: KeyRing, issuer: IssuerServer, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_bytes(jwks(ec_signer("k1")))
+    kept, retired = TrustedIssuer("a", "oidc", issuer.issuer), TrustedIssuer("b", "oidc", issuer.issuer, algorithms=("RS256",))
+    first, second = ring.keys_of(kept), ring.keys_of(retired)
+    static = ring.keys_of(TrustedIssuer("c", "oidc", issuer.issuer, file))
+    patiently(lambda: first.find("k1"))
+    assert isinstance(second, KeyCache)
+    if second._flight is not None:
+        wait([second._flight], 10)
+    assert set(ring._tended()) == {first, second}
+    del second, static
+    end = monotonic() + 10
+    while len(ring._tended()) > 1 and monotonic() < end:  # the thread that fetched lets go of it last
+        sleep(0.001)
+    assert ring._tended() == (first,)
+    assert not ring._files
 
 
 def test_a_file_that_is_gone_or_broken_is_told(tmp_path: Path) -> None:

@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from forking import forks, in_child
 from issuer_server import IssuerServer
 from key_hangar import FakeOrigin
 from loopback_server import Reply, Seen
 from podpass.clock import SteppedClock
-from podpass.discovery import KeyCache, KeyRing, patiently, patiently_async
 from podpass.discovery.flights import Pool
+from podpass.discovery.key_cache import KeyCache
+from podpass.discovery.key_ring import KeyRing
 from podpass.discovery.oidc import OidcOrigin
+from podpass.discovery.patience import patiently, patiently_async
 from podpass.errors import KeysUnavailableError, UnknownKeyError
 from podpass.policy import TrustedIssuer
 from podpass.verify import VerificationKey
@@ -132,26 +135,6 @@ def test_what_cannot_come_is_not_waited_for(cache: KeyCache, issuer: IssuerServe
     with pytest.raises(KeysUnavailableError):
         asyncio.run(patiently_async(lambda: cache.find("k1")))
     assert len(issuer.seen) == 1
-
-
-def in_child(work: Callable[[], object]) -> None:
-    """Fork, work in the child for 20 s at most, and expect it to succeed."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 - the child must not run the tests' own endings
-            import traceback  # noqa: PLC0415
-
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-# From Python 3.12 on, forking with threads warns: that it works all the same is the point here.
-forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
 @forks

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TokenReview as a second opinion: nobody waits in it, verdicts are short-lived, doubt is 503 and a no is 401."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,9 +9,8 @@ from typing import Any, cast
 import pytest
 
 from key_hangar import Hangar
-from podpass.discovery import TokenReviewer
 from podpass.discovery.origin import Published
-from podpass.discovery.token_review import judge
+from podpass.discovery.token_review import TokenReviewer, judge
 from podpass.errors import ConfigError, ReviewUnavailableError, TokenRevokedError, UnreachableError
 from podpass.guard import Reviewer
 from podpass.names import Audience, Issuer, Secret
@@ -30,7 +29,7 @@ class FakeApi:
         self.status: Mapping[str, Any] | Exception = GOOD
         self.asked: list[str] = []
 
-    def keys(self) -> Published:
+    def keys(self, algorithms: Collection[str] = ()) -> Published:
         raise NotImplementedError
 
     def review(self, token: Secret[str], audience: str) -> Mapping[str, Any]:

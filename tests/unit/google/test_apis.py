@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each API's requests, where the sandbox cannot show them: pages, operations that take time, answers that Google gives seldom."""
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -10,6 +11,7 @@ from podpass.errors import UnexpectedAnswerError, UnreachableError
 from podpass.google import iam, projects, services, storage
 from podpass.google.fault import FaultKind, GoogleRefusedError
 from podpass.google.operations import finish
+from podpass.google.rest import GoogleClient
 from podpass.google.storage import StoredObject
 from podpass.names import GoogleServiceAccount, PoolName
 from unit.google.recorded import google, reason, refusal
@@ -125,11 +127,34 @@ def test_an_object_is_written_in_one_request_with_its_headers_and_its_preconditi
     assert media == b'\r\nContent-Type: application/json\r\n\r\n{"keys":[]}\n\r\n'
 
 
-def test_a_write_with_a_precondition_is_not_made_twice() -> None:
-    there = google(httpx2.ReadError("reset"))
-    with pytest.raises(UnreachableError):
+def test_a_write_whose_answer_was_lost_is_made_again_under_the_same_precondition() -> None:
+    taken = httpx2.Response(412, json={"error": {"code": 412, "message": "It did not hold.", "errors": [{"reason": "conditionNotMet"}]}})
+    there = google(httpx2.ReadError("reset"), taken)
+    with pytest.raises(GoogleRefusedError) as caught:
         storage.put_object(there.client(), "demo-oidc", "keys.json", StoredObject(b"{}", "0"))
-    assert len(there.asked) == 1
+    assert caught.value.kind is FaultKind.ABORTED
+    assert [line.rpartition("&")[2] for line in there.lines] == ["ifGenerationMatch=0", "ifGenerationMatch=0"]
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        lambda client: iam.create_pool(client, POOL, {}),
+        lambda client: iam.create_provider(client, PROVIDER, {}),
+        lambda client: iam.undelete_pool(client, POOL),
+        lambda client: iam.create_service_account(client, "demo-project", "demo-sa", {}),
+        lambda client: storage.create_bucket(client, "demo-project", "demo-oidc", {}),
+    ],
+    ids=["pool", "provider", "undelete", "account", "bucket"],
+)
+def test_a_creation_whose_answer_was_lost_is_made_again_so_that_it_is_known_whether_it_was_done(
+    create: Callable[[GoogleClient], object],
+) -> None:
+    there = google(httpx2.ReadError("reset"), refusal(503, "UNAVAILABLE", "Later."), refusal(409, "ALREADY_EXISTS", "It exists."))
+    with pytest.raises(GoogleRefusedError) as caught:
+        create(there.client())
+    assert caught.value.kind is FaultKind.ALREADY_EXISTS
+    assert len(there.asked) == 3
 
 
 def test_a_large_object_is_not_read() -> None:

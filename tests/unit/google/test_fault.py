@@ -19,9 +19,10 @@ STORAGE_403 = httpx2.Response(
         }
     },
 )
+_VIOLATED = "Org Policy violated for value: 'https://oidc.example/c1'."
 PRECONDITION = {
     "@type": "type.googleapis.com/google.rpc.PreconditionFailure",
-    "violations": [{"type": "constraints/iam.workloadIdentityPoolProviders", "subject": "orgpolicy:projects/1", "description": "…"}],
+    "violations": [{"type": "constraints/iam.workloadIdentityPoolProviders", "subject": "orgpolicy:projects/1", "description": _VIOLATED}],
 }
 
 CASES = {
@@ -96,7 +97,7 @@ CASES = {
         FaultKind.ORG_POLICY,
         (
             "Google refused to do it (400 FAILED_PRECONDITION). The organization policy constraints/iam.workloadIdentityPoolProviders forbids "
-            "it. Precondition check failed. Ask who keeps the organization's policies for an exception."
+            "it. Org Policy violated for value: 'https://oidc.example/c1'. Ask who keeps the organization's policies for an exception."
         ),
     ),
     "plain precondition": (

@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from guarding import LiveKeys, good
 from podpass.errors import ConfigError, KeySetError, KeysUnavailableError, PodpassError, TokenError, WrongIssuerError
@@ -10,6 +11,7 @@ from podpass.guard.authenticator import Result, TokenAuthenticator
 from podpass.names import Audience, Issuer
 from podpass.policy import InvokerPolicy, TrustedIssuer
 from token_forge import AUDIENCE, ISSUER, NOW, ec_signer, kubernetes_claims, rsa_signer
+from token_forge import signer as signer_of
 
 A, B, B2 = ec_signer("a-1"), ec_signer("b-1"), ec_signer("b-2")
 
@@ -192,3 +194,23 @@ def test_a_refusal_for_want_of_keys_says_when_to_come_back() -> None:
 def test_keys_of_other_algorithms_are_told_apart_too() -> None:
     authenticator = TokenAuthenticator(twins(), {"a": LiveKeys((rsa_signer("r"),)), "b": LiveKeys((B,))})
     assert authenticator.authenticate(rsa_signer("r").token().encode(), now=NOW).issuer_name == "a"
+
+
+def test_an_issuer_has_the_algorithms_that_the_policy_gives_it() -> None:
+    issuer = TrustedIssuer("a", "kubernetes", Issuer(ISSUER), algorithms=("EdDSA",))
+    policy = InvokerPolicy("p", (Audience(AUDIENCE),), (issuer,))
+    ed = signer_of("EdDSA", "e")
+    authenticator = TokenAuthenticator(policy, {"a": LiveKeys((ed, A))})
+    assert authenticator.authenticate(ed.token().encode(), now=NOW).issuer_name == "a"
+    assert code_of(authenticator, A.token()) == "token.unsupported-algorithm"
+
+
+def test_of_two_issuers_with_one_url_only_those_with_the_algorithm_are_asked() -> None:
+    first, second = (replace(issuer, algorithms=(name,)) for issuer, name in zip(twins().issuers, ("ES256", "EdDSA"), strict=True))
+    ed = signer_of("EdDSA", "e")
+    keys = {"a": LiveKeys((A,)), "b": LiveKeys((ed,))}
+    authenticator = TokenAuthenticator(InvokerPolicy("p", (Audience(AUDIENCE),), (first, second)), keys)
+    assert authenticator.authenticate(ed.token().encode(), now=NOW).issuer_name == "b"
+    assert code_of(authenticator, signer_of("EdDSA", "x").token()) == "token.unknown-key"
+    assert code_of(authenticator, rsa_signer("r").token()) == "token.unsupported-algorithm"
+    assert keys["a"].asked == 0

@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """What contract tests cannot see: what a decision says to logs, and what it asks of whom."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from guarding import World, bearer, good, google, of, policy
-from podpass.errors import KeySetError, UnexpectedAnswerError
+from podpass.discovery.group_lookup import GroupLookup
+from podpass.errors import GroupsUnavailableError, KeySetError, UnexpectedAnswerError
 from podpass.guard import Allow, Deny, Incoming
 from podpass.guard.answer import refusal
 from podpass.guard.decide import Judge
-from podpass.policy import Refusal
+from podpass.names import GoogleServiceAccount
+from podpass.policy import InvokerPolicy, Refusal, Rule
+from podpass.policy.condition import compile_condition
+from podpass.policy.members import ServiceAccountMember
+from podpass.policy.path_pattern import PathPattern
 from token_forge import NOW, SUBJECT
 
 
@@ -114,3 +121,100 @@ def test_a_method_that_frameworks_read_differently_is_refused(method: str) -> No
     decision = decide(World(), Incoming(method, b"/", []))
     assert isinstance(decision, Deny)
     assert (decision.status, decision.code) == (400, "request.ambiguous-method")
+
+
+@dataclass
+class Groups:
+    """A directory that has answered already, or cannot."""
+
+    members: set[tuple[str, str]] = field(default_factory=set)
+    is_down: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    def is_member(self, email: str, groups: Sequence[str], *, now: datetime) -> bool:
+        assert now == NOW
+        self.asked.append(email)
+        if self.is_down:
+            raise GroupsUnavailableError("Nobody can tell.", retry_after_s=2)
+        return any((group, email) in self.members for group in groups)
+
+
+TEAM = "team@example.com"
+
+
+def of_group(groups: Groups | None, token: str | None, target: str = "/team") -> Allow | Deny:
+    source = policy()
+    rules = (
+        Rule("team", (PathPattern.parse("/team"),), (ServiceAccountMember(GoogleServiceAccount(ROBOT)),), google_groups=(TEAM,)),
+        Rule("cond", (PathPattern.parse("/cond"),), (), condition=compile_condition("identity.kind == 'oidc'"), google_groups=(TEAM,)),
+    )
+    grouped = InvokerPolicy("p", source.audiences, source.issuers, rules, group_resolver="cloudIdentity")
+    judge = World().wiring(groups=groups or Groups()).judge(grouped)
+    if groups is None:
+        judge = Judge(grouped, judge.authenticator)
+    return judge.decide(ask(target, token), now=NOW)
+
+
+ROBOT = "robot@demo-project.iam.gserviceaccount.com"
+
+
+def test_a_google_group_admits_its_members() -> None:
+    groups = Groups({(TEAM, "ann@example.com")})
+    assert isinstance(of_group(groups, google(email="Ann@example.com")), Allow)
+    denied = of_group(groups, google(email="bob@example.com"))
+    assert isinstance(denied, Deny)
+    assert (denied.status, denied.code) == (403, "policy.not-a-member")
+
+
+def test_a_google_group_is_asked_only_about_callers_whose_email_google_has_verified() -> None:
+    groups = Groups({(TEAM, "ann@example.com")})
+    for token, status in (
+        (google(email="ann@example.com", email_verified=False), 403),
+        (google(email=None), 403),
+        (good(email="ann@example.com", email_verified=True), 403),
+        (None, 401),
+    ):
+        denied = of_group(groups, token)
+        assert isinstance(denied, Deny)
+        assert denied.status == status
+    assert groups.asked == []
+
+
+def test_a_member_by_name_is_admitted_without_asking() -> None:
+    groups = Groups(is_down=True)
+    assert isinstance(of_group(groups, google(email=ROBOT)), Allow)
+    assert groups.asked == []
+
+
+def test_where_nobody_can_tell_who_is_in_a_group_the_answer_is_503() -> None:
+    denied = of_group(Groups(is_down=True), google(email="ann@example.com"))
+    assert isinstance(denied, Deny)
+    assert (denied.status, denied.code, denied.retry_after_s) == (503, "groups.unavailable", 2)
+
+
+def test_a_condition_holds_for_members_of_groups_as_well() -> None:
+    denied = of_group(Groups({(TEAM, "ann@example.com")}), google(email="ann@example.com"), "/cond")
+    assert isinstance(denied, Deny)
+    assert denied.code == "policy.condition"
+
+
+def test_without_a_resolver_no_google_group_admits_anybody() -> None:
+    denied = of_group(None, google(email="ann@example.com"))
+    assert isinstance(denied, Deny)
+    assert denied.code == "policy.not-a-member"
+
+
+def test_the_wiring_finds_a_resolver_where_a_policy_wants_one() -> None:
+    wanting = InvokerPolicy("p", group_resolver="cloudIdentity")
+    wiring = World().wiring()
+    assert isinstance(wiring.judge(wanting).groups, GroupLookup)
+    assert wiring.judge(wanting).groups is wiring.judge(wanting).groups, "a reload forgets no answers"
+    assert wiring.judge(policy()).groups is None
+
+
+def test_in_audit_mode_the_api_server_is_not_asked_about_tokens_that_are_none_of_its_own() -> None:
+    world = World("audit")
+    decision = decide(world, ask("/reviewed", google()))
+    assert isinstance(decision, Allow)
+    assert decision.audited is Refusal.NOT_A_MEMBER
+    assert world.reviews.asked == []

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from callers import google_account, workload
-from podpass.policy import InvokerPolicy, Mode, Refusal, Request, TrustedIssuer
+from podpass.policy import HandlerToken, InvokerPolicy, Mode, Refusal, Request, TrustedIssuer
 from podpass.policy.fields import DOCUMENT
 from podpass.policy.invoker_policy import GOOGLE
 from podpass.policy.reading import PolicyFileError, parse
@@ -79,21 +79,24 @@ spec:
   audiences: [orders-api]
   issuers:
     a: {kind: kubernetes, url: https://a.example, keys: {file: keys/a.json}, apiAudiences: [my-api]}
-    b: {kind: kubernetes, url: https://a.example, keys: apiserver}
+    b: {kind: kubernetes, url: https://a.example, keys: apiserver, algorithms: [EdDSA, RS256, EdDSA]}
     c: {kind: oidc, url: https://c.example}
   rules: [{name: all, paths: [/**], members: ["kubernetes:b/*/*"], tokenReview: true}]
   mode: audit
   leeway: 0
   severalAudiences: true
   serverlessAuthorization: true
+  handlerToken: unsigned
 """
     policy = parse(text.encode(), Path("/etc/podpass/policy.yaml"))
     assert policy.issuers[0].keys == Path("/etc/podpass/keys/a.json")
     assert policy.issuers[0].api_audiences == {"my-api"}
+    assert [issuer.algorithms for issuer in policy.issuers] == [("RS256", "ES256"), ("RS256", "EdDSA"), ("RS256", "ES256")]
     assert [issuer.keys for issuer in policy.issuers[1:]] == ["apiserver", "discovery"]
     assert (policy.rules[0].name, policy.rules[0].token_review) == ("all", True)
     assert (policy.mode, policy.leeway) == (Mode.AUDIT, timedelta(0))
     assert (policy.several_audiences, policy.serverless_authorization) == (True, True)
+    assert policy.handler_token is HandlerToken.UNSIGNED
 
 
 HEAD = "apiVersion: podpass.dev/v1alpha1\nkind: InvokerPolicy\nmetadata: {name: p}\n"
@@ -153,6 +156,10 @@ MISTAKES = [
         spec(issuers="{c: {kind: oidc, url: https://c.example}, d: {kind: kubernetes, url: https://c.example}}"),
         "spec.issuers.d: 'd' has the URL and the keys of 'c'; nothing would tell their tokens apart.",
     ),
+    (spec(issuers="{g: {kind: google, algorithms: []}}"), "spec.issuers.g.algorithms: This list is empty."),
+    (spec(issuers="{g: {kind: google, algorithms: [HS256]}}"), "podpass does not verify 'HS256'. A shared secret is never a key here"),
+    (spec(issuers="{g: {kind: google, algorithms: [RS526]}}"), "podpass does not verify 'RS526'. Did you mean RS512?"),
+    (spec(issuers="{g: {kind: google, algorithms: [none]}}"), "podpass does not verify 'none'."),
     (spec(groups="{callers: []}"), "spec.groups.callers: This list is empty."),
     (spec(groups="{callers: [allUsers]}"), "spec.groups.callers[0]: A group does not hold allUsers."),
     (spec(groups="{callers: ['group:callers']}"), "A group does not hold group:callers. Name its members here."),
@@ -161,6 +168,18 @@ MISTAKES = [
     (spec(rules=rule(members="['subject:*/x']")), "There is no issuer '*'."),
     (spec(rules=rule(members="['kubernetes:g/shop/*']")), "'g' is of kind google; it has no Kubernetes service accounts."),
     (spec(issuers="{}", groups="", rules=rule(members="['domain:example.com']")), "no issuer is of kind google"),
+    (spec(issuers="{}", groups="", rules=rule(members="['user:ann@example.com']")), "no issuer is of kind google"),
+    (spec(rules=rule(members="['group:team@example.com']")), "Nobody can tell who is in the Google group team@example.com."),
+    (
+        spec(issuers="{}", groups="", groupResolver="{kind: cloudIdentity}", rules=rule(members="['group:team@example.com']")),
+        "group:team@example.com needs Google's tokens, and no issuer is of kind google.",
+    ),
+    (
+        spec(groupResolver="{kind: cloudIdentity}", rules=rule(members="['group:team@example.com']", tokenReview="true")),
+        "The API server knows nothing about group:team@example.com",
+    ),
+    (spec(groupResolver="{kind: ldap}"), "spec.groupResolver.kind: 'ldap' is not one of the values known here."),
+    (spec(handlerToken="some"), "spec.handlerToken: 'some' is not one of the values known here."),
     (spec(rules=rule(members="['user:ann']")), "spec.rules[0].members[0]: 'user:ann' is not a member."),
     (spec(rules=rule(members="[]")), "spec.rules[0].members: This list is empty."),
     (spec(rules=rule(members="")), "spec.rules[0]: The key 'members' is missing."),
@@ -237,3 +256,15 @@ def test_every_form_writes_its_schema() -> None:
     assert schema["required"] == ["apiVersion", "kind", "metadata", "spec"]
     assert "'type': 'boolean'" in str(schema)
     assert "oneOf" in str(schema)
+
+
+def test_google_groups_are_kept_apart_from_members_that_need_nobody() -> None:
+    text = spec(
+        groupResolver="{kind: cloudIdentity}",
+        groups="{callers: ['kubernetes:c/shop/checkout', 'group:inner@example.com']}",
+        rules=rule(members="['group:team@example.com', 'group:callers', 'group:team@example.com', 'user:ann@example.com']"),
+    )
+    policy = parse(text.encode(), Path("p.yaml"))
+    assert policy.group_resolver == "cloudIdentity"
+    assert [str(member) for member in policy.rules[0].members] == ["kubernetes:c/shop/checkout", "user:ann@example.com"]
+    assert policy.rules[0].google_groups == ("team@example.com", "inner@example.com")

@@ -12,7 +12,7 @@ from podpass.verify.identity import Identity
 CHECKOUT, CART = workload("shop", "checkout"), workload("shop", "cart")
 
 
-def rule(name: str, paths: str, member: str, methods: str = "", condition: str = "", **more: bool) -> Rule:
+def rule(name: str, paths: str, member: str, methods: str = "", condition: str = "", *, token_review: bool = False) -> Rule:
     parsed = parse_member(member)
     assert isinstance(parsed, Member)
     return Rule(
@@ -21,7 +21,7 @@ def rule(name: str, paths: str, member: str, methods: str = "", condition: str =
         (parsed,),
         frozenset(methods.split()) or None,
         compile_condition(condition) if condition else None,
-        **more,
+        token_review,
     )
 
 
