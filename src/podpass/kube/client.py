@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One client for one cluster: sends a request, repeats readings, turns refusals into errors.
 
-Readings (GET) are tried four times within 2 s on broken connections, 429 and 5xx: enough for an API server behind a load balancer that
-loses one of its members. Writings are not repeated here: callers read again and decide.
+What leaves nothing behind (readings, questions asked by POST) is tried four times within 2 s on broken connections, 429 and 5xx: enough
+for an API server behind a load balancer that loses one of its members. After a 429 any request is repeated, since nothing was done yet, and
+as late as the server asks for, within reason. Other writings are not repeated here: callers read again and decide.
 """
 
 import json
@@ -34,6 +35,7 @@ Json = dict[str, Any]
 _TIMEOUT_S = 15.0
 _CONNECT_TIMEOUT_S = 5.0
 _PAUSES_S: Final = (0.2, 0.6, 1.2)
+_LONGEST_PAUSE_S: Final = 10.0
 _SERVER_ERROR = 500
 
 
@@ -47,6 +49,7 @@ class Request:
         doing: What it does, after "to", for errors: `read the config map default/x`.
         query: Query parameters.
         body: JSON to send; None sends nothing.
+        is_question: A POST that changes nothing.
     """
 
     verb: str
@@ -54,6 +57,12 @@ class Request:
     doing: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Json | None = None
+    is_question: bool = False
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether making it twice is as good as once."""
+        return self.verb == "GET" or self.is_question
 
 
 class KubeClient:
@@ -113,19 +122,19 @@ class KubeClient:
 
     def send(self, request: Request) -> bytes:
         """Do as `call`, but return the answer's bytes, whatever they are."""
-        pauses = iter(_PAUSES_S if request.verb == "GET" else ())
+        pauses = iter(_PAUSES_S)
         while True:
             try:
                 response = self._once(request)
             except (httpx2.RequestError, LightkubeError) as error:
-                if (pause := next(pauses, None)) is None or _is_lasting(error):
+                if not request.may_repeat or _is_lasting(error) or (pause := next(pauses, None)) is None:
                     raise self._unreachable(request, error) from error
             else:
                 if response.is_success:
                     return response.content
-                is_passing = response.status_code == httpx2.codes.TOO_MANY_REQUESTS or response.status_code >= _SERVER_ERROR
-                if not is_passing or (pause := next(pauses, None)) is None:
+                if not _is_passing(request, response.status_code) or (pause := next(pauses, None)) is None:
                     raise self._refused(request, response)
+                pause = max(pause, _asked_pause_s(response))
             self._sleep(pause)
 
     def _once(self, request: Request) -> httpx2.Response:
@@ -196,6 +205,19 @@ def connect(access: ClusterAccess, *, transport: httpx2.BaseTransport | None = N
         transport=transport,
     )
     return KubeClient(access, http)
+
+
+def _asked_pause_s(response: httpx2.Response) -> float:
+    """Return the seconds that a busy server asks for; the real one asks for one."""
+    text = response.headers.get("retry-after", "")
+    return min(float(text), _LONGEST_PAUSE_S) if text.isdecimal() else 0.0
+
+
+def _is_passing(request: Request, status: int) -> bool:
+    """Say whether another try may be answered otherwise; what is not implemented stays so."""
+    if status == httpx2.codes.TOO_MANY_REQUESTS:
+        return True
+    return request.may_repeat and status >= _SERVER_ERROR and status != httpx2.codes.NOT_IMPLEMENTED
 
 
 def _is_lasting(error: Exception) -> bool:

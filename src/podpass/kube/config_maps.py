@@ -7,6 +7,7 @@ from typing import Self
 
 from podpass.errors import UnexpectedAnswerError
 from podpass.kube.client import Json, KubeClient, Request
+from podpass.kube.lists import list_objects
 
 _KEPT_IN_METADATA = ("ownerReferences", "finalizers")
 
@@ -76,6 +77,12 @@ def get_config_map(client: KubeClient, namespace: str, name: str) -> ConfigMap |
     """Return a config map; None where there is none, nor its namespace."""
     found = client.find(Request("GET", _path(namespace, name), f"read the config map {namespace}/{name}"))
     return ConfigMap.from_json(found) if found else None
+
+
+def list_config_maps(client: KubeClient, namespace: str) -> dict[str, ConfigMap]:
+    """Return the config maps of a namespace by their name."""
+    found = list_objects(client, _collection(namespace), f"the config maps of the namespace {namespace}")
+    return {config_map.name: config_map for config_map in map(ConfigMap.from_json, found)}
 
 
 def create_config_map(client: KubeClient, config_map: ConfigMap) -> ConfigMap:

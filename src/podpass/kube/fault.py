@@ -24,6 +24,7 @@ class FaultKind(StrEnum):
     ALREADY_EXISTS = "already-exists"
     CONFLICT = "conflict"
     INVALID = "invalid"
+    BUSY = "busy"
     OTHER = "other"
 
 
@@ -34,6 +35,7 @@ _KINDS = {
     404: FaultKind.NOT_FOUND,
     409: FaultKind.CONFLICT,
     422: FaultKind.INVALID,
+    429: FaultKind.BUSY,
 }
 
 
@@ -100,6 +102,8 @@ def _cure(fault: KubeFault, context: str) -> str:
             return f"The credentials of context {context!r} are expired or of another cluster: log in again, or fetch the kubeconfig anew."
         case FaultKind.FORBIDDEN:
             return "Ask the cluster's administrator for a role that allows it, or name another context in spec.cluster.context."
+        case FaultKind.BUSY:
+            return "Wait a moment and run the command again."
         case FaultKind.CONFLICT:
             return "Somebody else changed it at the same time: run the command again."
         case _:

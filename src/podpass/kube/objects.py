@@ -8,6 +8,7 @@ from typing import Any
 from podpass.errors import UnexpectedAnswerError
 from podpass.kube.client import Json, KubeClient, Request
 from podpass.kube.fault import FaultKind, KubeRefusedError
+from podpass.kube.lists import list_objects
 from podpass.names import ServiceAccountRef
 
 
@@ -39,6 +40,16 @@ def ensure_namespace(client: KubeClient, name: str, *, labels: Mapping[str, str]
     return _ensure(client, "/api/v1/namespaces", f"/api/v1/namespaces/{name}", f"the namespace {name}", body)
 
 
+def list_namespaces(client: KubeClient) -> dict[str, Thing]:
+    """Return every namespace by its name."""
+    return _by_name(client, "/api/v1/namespaces", "the namespaces")
+
+
+def create_namespace(client: KubeClient, name: str, *, labels: Mapping[str, str]) -> bool:
+    """Create a namespace; False where somebody was quicker."""
+    return _create(client, "/api/v1/namespaces", f"the namespace {name}", _new("Namespace", {"name": name, "labels": dict(labels)}))
+
+
 def delete_namespace(client: KubeClient, name: str, *, uid: str) -> bool:
     """Delete a namespace with everything in it, if it is still that one; False where there is none."""
     body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
@@ -48,6 +59,11 @@ def delete_namespace(client: KubeClient, name: str, *, uid: str) -> bool:
 def get_service_account(client: KubeClient, account: ServiceAccountRef) -> Thing | None:
     """Return a service account; None where there is none."""
     return _found(client.find(Request("GET", _account_path(account), f"read the service account {account}")))
+
+
+def list_service_accounts(client: KubeClient, namespace: str) -> dict[str, Thing]:
+    """Return the service accounts of a namespace by their name."""
+    return _by_name(client, f"/api/v1/namespaces/{namespace}/serviceaccounts", f"the service accounts of the namespace {namespace}")
 
 
 def ensure_service_account(client: KubeClient, account: ServiceAccountRef, *, annotations: Mapping[str, str] | None = None) -> bool:
@@ -66,8 +82,10 @@ def _new(kind: str, metadata: dict[str, Any]) -> Json:
 
 
 def _ensure(client: KubeClient, collection: str, path: str, words: str, body: Json) -> bool:
-    if client.find(Request("GET", path, f"read {words}")):
-        return False
+    return client.find(Request("GET", path, f"read {words}")) is None and _create(client, collection, words, body)
+
+
+def _create(client: KubeClient, collection: str, words: str, body: Json) -> bool:
     try:
         client.call(Request("POST", collection, f"create {words}", body=body))
     except KubeRefusedError as error:
@@ -75,6 +93,11 @@ def _ensure(client: KubeClient, collection: str, path: str, words: str, body: Js
             return False
         raise
     return True
+
+
+def _by_name(client: KubeClient, path: str, what: str) -> dict[str, Thing]:
+    things = (_found(item) for item in list_objects(client, path, what))
+    return {thing.name: thing for thing in things if thing}
 
 
 def _found(value: Json | None) -> Thing | None:

@@ -50,6 +50,6 @@ def may(client: KubeClient, access: Access) -> bool:
     """Ask whether the operator may do this."""
     body: Json = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": access.as_json()}
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-    answer = client.call(Request("POST", path, f"say whether the operator may {access}", body=body))
+    answer = client.call(Request("POST", path, f"say whether the operator may {access}", body=body, is_question=True))
     status = answer.get("status")
     return isinstance(status, dict) and status.get("allowed") is True

@@ -37,7 +37,7 @@ def request_token(
         spec["expirationSeconds"] = int(expiration.total_seconds())
     body: Json = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
     path = f"/api/v1/namespaces/{account.namespace}/serviceaccounts/{account.name}/token"
-    answer = client.call(Request("POST", path, f"issue a token for the service account {account}", body=body))
+    answer = client.call(Request("POST", path, f"issue a token for the service account {account}", body=body, is_question=True))
     status = answer.get("status")
     token, until = (status.get("token"), status.get("expirationTimestamp")) if isinstance(status, dict) else (None, None)
     if not isinstance(token, str) or not token or not isinstance(until, str):

@@ -177,3 +177,20 @@ def test_the_operator_can_ask_what_it_may() -> None:
 def test_an_access_reads_as_words() -> None:
     assert str(Access("create", "serviceaccounts", "token", namespace="default")) == "create serviceaccounts/token in namespace default"
     assert str(Access("get", path="/version")) == "get /version"
+
+
+def test_a_list_is_read_page_by_page() -> None:
+    def page(name: str, after: str = "") -> dict[str, Any]:
+        return {"metadata": {"continue": after}, "items": [{"metadata": {"name": name, "uid": f"u-{name}"}}]}
+
+    there = cluster(page("a", "x y"), page("b"))
+    assert set(objects.list_service_accounts(there.client(), "default")) == {"a", "b"}
+    path = "GET /api/v1/namespaces/default/serviceaccounts"
+    assert there.lines == [f"{path}?limit=500", f"{path}?limit=500&continue=x+y"]
+
+
+def test_a_list_that_does_not_end_or_is_none_is_refused() -> None:
+    with pytest.raises(UnexpectedAnswerError, match="does not end"):
+        objects.list_namespaces(cluster({"metadata": {"continue": "x"}, "items": []}).client())
+    with pytest.raises(UnexpectedAnswerError, match="no list of objects"):
+        config_maps.list_config_maps(cluster({"items": ["x"]}).client(), "default")

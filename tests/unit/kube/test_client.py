@@ -3,6 +3,7 @@
 """What the cluster refuses, and what is said; what is repeated; and that no credential is seen."""
 
 import logging
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -82,11 +83,33 @@ def test_readings_are_repeated_for_two_seconds(first: httpx2.Response | Exceptio
     assert sum(dead.slept) == 2.0
 
 
-def test_writings_are_not_repeated() -> None:
-    there = cluster(httpx2.ReadError("reset"))
+@pytest.mark.parametrize("first", [httpx2.ReadError("reset"), status(503, "", "no leader")])
+def test_writings_are_not_repeated(first: httpx2.Response | Exception) -> None:
+    there = cluster(first)
     with pytest.raises(UnreachableError):
         there.client().call(POST)
     assert len(there.asked) == 1
+
+
+@pytest.mark.parametrize("first", [httpx2.ReadError("reset"), status(503, "", "no leader")])
+def test_questions_are_repeated_although_they_are_posts(first: httpx2.Response | Exception) -> None:
+    assert cluster(first, {"a": 1}).client().call(replace(POST, is_question=True)) == {"a": 1}
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("", 0.2), ("1", 1.0), ("3600", 10.0), ("Fri, 01 Jan 2027 00:00:00 GMT", 0.2)])
+def test_a_busy_server_is_asked_again_when_it_says_so_whatever_is_asked(asked: str, waited: float) -> None:
+    busy = status(429, "TooManyRequests", "slow down")
+    busy.headers.update({"retry-after": asked} if asked else {})
+    there = cluster(busy, {"a": 1})
+    assert there.client().call(POST) == {"a": 1}
+    assert there.slept == [waited]
+
+
+def test_a_server_that_stays_busy_is_told_from_one_that_refuses() -> None:
+    with pytest.raises(KubeRefusedError) as caught:
+        cluster(status(429, "TooManyRequests", "slow down")).client().call(POST)
+    assert caught.value.full_code == "neighbour.kubernetes-busy"
+    assert str(caught.value).endswith("(429 TooManyRequests). slow down. Wait a moment and run the command again.")
 
 
 def test_what_is_not_there_is_none() -> None:
@@ -138,3 +161,11 @@ def test_invariant_4_a_credential_is_in_no_error_log_or_repr(caplog: pytest.LogC
         client.call(GET)
     assert [text for text in (str(caught.value), repr(caught.value), repr(client), caplog.text) if TOKEN in text] == []
     assert "-> 403" in caplog.text
+
+
+def test_what_is_not_implemented_is_asked_for_once() -> None:
+    there = cluster(status(501, "", "no such kind here"))
+    with pytest.raises(KubeRefusedError):
+        there.client().call(Request("GET", "/api/v1/x", "look"))
+    assert len(there.asked) == 1
+    assert there.slept == []

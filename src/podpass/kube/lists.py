@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists: many objects for one request, page by page."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from podpass.errors import UnexpectedAnswerError
+from podpass.kube.client import Json, KubeClient, Request
+
+# From so many things of one kind in one namespace on, one list costs less than a request for each.
+MANY: Final = 4
+# kubectl's own page.
+_PAGE: Final = 500
+_PAGES_AT_MOST: Final = 1000
+
+
+def list_objects(client: KubeClient, path: str, what: str) -> Iterator[Json]:
+    """Return the objects of a collection.
+
+    Args:
+        client: The cluster.
+        path: The collection's: `/api/v1/namespaces/default/configmaps`.
+        what: What they are, for errors: `the config maps of the namespace default`.
+
+    Raises:
+        KubeRefusedError: Among others `FaultKind.FORBIDDEN`: who may read each may not therefore list all; 410: the list grew too old.
+    """
+    after = ""
+    for _ in range(_PAGES_AT_MOST):
+        query = {"limit": str(_PAGE), **({"continue": after} if after else {})}
+        answer = client.call(Request("GET", path, f"list {what}", query=query))
+        items = answer.get("items") or []
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise UnexpectedAnswerError(f"The cluster's list of {what} is no list of objects.")
+        yield from items
+        after = str((answer.get("metadata") or {}).get("continue") or "")
+        if not after:
+            return
+    raise UnexpectedAnswerError(f"The cluster's list of {what} does not end.", f"{_PAGES_AT_MOST} pages were read.")
