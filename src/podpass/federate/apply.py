@@ -6,6 +6,7 @@ which of the things that it finds are podpass's own.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from podpass.federate.receipt import Receipt
 from podpass.federate.run import PATIENCE, Event, Outcome, run
 from podpass.federate.safety import Allowances, check_allowed
 from podpass.federate.steps import Step, graph
+from podpass.federate.turn import turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,21 @@ def apply(
 
     Raises:
         UnsafePlanError: The plan does something that was not allowed; nothing was changed.
-        DriftSincePlanError: Another run has written the receipt; nothing was changed.
+        DriftSincePlanError: Another run is at work, or has written the receipt since the plan was made; nothing was changed.
         PartlyAppliedError: A step failed, or Ctrl-C; says how far it came. Running it again continues.
     """
     check_allowed(prepared.plan, allowances)
+    with turn_for(prepared, "apply"):
+        return _apply(prepared, notify, patience)
+
+
+def turn_for(prepared: Prepared, command: str) -> AbstractContextManager[None]:
+    """Return what keeps others from changing the federation meanwhile; nothing where there is no change, or no cluster."""
+    cluster = prepared.sides.cluster
+    return turn(cluster, prepared.receipt.federation, command) if cluster and prepared.plan.changes else nullcontext()
+
+
+def _apply(prepared: Prepared, notify: Callable[[Event], None], patience: timedelta) -> Applied:
     plan = prepared.plan
     intended = bookkeeping.announced(prepared.receipt, plan.changes)
     _write(prepared, prepared.receipt, intended)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from podpass.errors import PodpassError
-from podpass.federate import bookkeeping, diff, observed
+from podpass.federate import bookkeeping, diff, observed, own_namespace, preflight
 from podpass.federate.acts import is_teething
-from podpass.federate.apply import acts_of, complain, made_by
+from podpass.federate.apply import acts_of, complain, made_by, turn_for
 from podpass.federate.change import Change
 from podpass.federate.observed import Reader
 from podpass.federate.plan import Plan, Subject
@@ -23,6 +23,7 @@ from podpass.federate.receipt_store import ReceiptStore
 from podpass.federate.run import PATIENCE, Event, run
 from podpass.federate.safety import Objection, stop
 from podpass.federate.steps import graph
+from podpass.federate.turn import sweep
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
 from podpass.kube.objects import get_namespace
@@ -74,6 +75,9 @@ def _prepare(receipt: Receipt | None, federation: str, sides: Sides) -> Destruct
         seen = observed.of_receipt(reader, known)
         changes = diff.deletions(known, seen)
         policies = reader.known_policies()
+    if changes:
+        in_cluster = preflight.not_deletable(sides.cluster, changes) if sides.cluster else ()
+        stop((*preflight.lacking(sides.google, changes, known.project), *in_cluster))
     subject = Subject(known.federation, known.cluster, known.project, "", "", "")
     gone = {change.address for change in changes}
     left = (address for address, one in seen.items() if one.status == "present" and address not in gone)
@@ -86,9 +90,19 @@ def destroy(
     """Take it away, then the receipt; return what was deleted.
 
     Raises:
+        DriftSincePlanError: Another run is at work; nothing was changed.
         PartlyAppliedError: A step failed, or Ctrl-C; says how far it came. Running it again continues.
     """
     prepared = destruction.prepared
+    with turn_for(prepared, "destroy"):
+        made, final = _destroy(prepared, notify, patience)
+    if prepared.sides.cluster and not final.entries:
+        sweep(prepared.sides.cluster, prepared.receipt.federation)
+        own_namespace.remove_if_empty(prepared.sides.cluster)
+    return made
+
+
+def _destroy(prepared: Prepared, notify: Callable[[Event], None], patience: timedelta) -> tuple[tuple[Change, ...], Receipt]:
     steps = graph(prepared.plan.changes, {})
     outcome = run(steps, acts_of(prepared, prepared.receipt), is_teething=is_teething, notify=notify, patience=patience)
     made = made_by(steps, outcome)
@@ -99,7 +113,7 @@ def destroy(
     except PodpassError as error:
         outcome.failure = outcome.failure or error
     complain(outcome, len(made), len(prepared.plan.changes), "destroy")
-    return made
+    return made, final
 
 
 def _close(prepared: Prepared, final: Receipt) -> None:

@@ -7,15 +7,16 @@ reason is known), exchange (asked of Google), principal, binding, role, call. Wh
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import httpx2
 
 from podpass.config.federation import Federation, Workload
-from podpass.errors import CredentialError, KeySetError, NeighbourError, PodpassError
-from podpass.exchange.exchanger import AccessToken, Exchanger
-from podpass.federate import desired, principals
+from podpass.errors import CredentialError, KeySetError, NeighbourError, PodpassError, UnreachableError
+from podpass.exchange.exchanger import Exchanger
+from podpass.exchange.tokens import AccessToken
+from podpass.federate import clocks, desired, principals
 from podpass.federate.change import Action
 from podpass.federate.facts import Facts
 from podpass.federate.kinds import policies
@@ -28,9 +29,11 @@ from podpass.names import Issuer, Secret
 from podpass.sources.token_request import TokenRequestSource
 from podpass.verify import KeySet
 from podpass.wif import Judgement, Provider, judge
+from podpass.wif.judge import SKEW
 
 _OF_THE_TOKEN: Final = ("parse", "issuer", "audience", "lifetime", "key", "signature")
 _ASKED_AT_MOST: Final = 20
+_STALE: Final = "is stale to sign-in"  # google-behaviour: STS [M]
 _INLINE_KEYS: Final = "oidc.jwksJson"  # what is wrong with them is told by the link of the keys
 
 
@@ -129,7 +132,8 @@ def _issuer(patient: Patient) -> Link:
     if patient.issuer.url != patient.facts.issuer:
         detail = f"Tokens carry {patient.facts.issuer}; the file declares {patient.issuer}."
         cure = (
-            "Let the API server sign with the declared issuer (--service-account-issuer); the keys are published first, by `podpass apply`."
+            "Let the API server sign with the declared issuer: `podpass export --format control-plane` writes the steps. "
+            "The keys are published first, by `podpass apply`."
         )
         return Link("issuer", "failed", detail, cure)
     return Link("issuer", "passed", str(patient.issuer))
@@ -154,7 +158,9 @@ def _keys(patient: Patient) -> Link:
     try:
         known, own = patient.keys(), KeySet.parse(patient.facts.jwks)
     except (KeySetError, NeighbourError) as error:
-        return Link("keys", "failed", f"{error.what} {error.why}".strip(), error.next_step or "Run `podpass apply`.")
+        # What is in a bucket that podpass keeps, apply writes anew, whatever became of it.
+        cure = "" if patient.federation.issuer.bucket and not isinstance(error, UnreachableError) else error.next_step
+        return Link("keys", "failed", f"{error.what} {error.why}".strip(), cure or "Run `podpass apply`.")
     missing = [kid for kid in own.keys if kid not in known.keys]
     if missing:
         return Link(
@@ -194,7 +200,8 @@ class _Walk:
         self.judgement = judge(self.token.reveal(), self.patient.provider(), lambda _: self.patient.keys(), self.now)
         failed = next((check for check in self.judgement.checks if not check.passed and check.name in _OF_THE_TOKEN), None)
         if failed:
-            return Link("token", "failed", failed.detail, "Run `podpass apply`; compare the clocks of cluster and operator.")
+            cure = "Synchronize the clocks of cluster and operator." if failed.name == "lifetime" else "Run `podpass apply`."
+            return Link("token", "failed", failed.detail, cure)
         return Link("token", "passed", "Signed by the cluster, for the provider.")
 
     def _mapping(self) -> Link:
@@ -215,8 +222,18 @@ class _Walk:
         try:
             self.federated = self.access = exchanger.federated_token(self.token)
         except (CredentialError, NeighbourError) as error:
-            return _broken("exchange", error)
+            return self._clocks_apart(error) or _broken("exchange", error)
         return Link("exchange", "passed", "Google gave a federated token.")
+
+    def _clocks_apart(self, error: PodpassError) -> Link | None:
+        """Say so where that is why Google refuses the token: by Google's clock it is too old or not yet issued, and it is seconds old."""
+        gap = clocks.ahead(self.patient.http, self.token) if _STALE in error.why else None
+        if gap is None or abs(gap) <= SKEW:
+            return None
+        side = "ahead of" if gap > timedelta() else "behind"
+        detail = f"The cluster's clock is {abs(gap).total_seconds():.0f} s {side} Google's; {SKEW.total_seconds():.0f} s are allowed."
+        cure = "Synchronize the clocks of the machines that run the API server (chrony, systemd-timesyncd): it dates the tokens."
+        return Link("exchange", "failed", detail, cure)
 
     def _exchanger(self) -> Exchanger:
         return Exchanger(self.name, service_account=self.workload.google_service_account, http=self.patient.http)

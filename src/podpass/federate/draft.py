@@ -2,9 +2,11 @@
 """A first federation file, from what is known of cluster and project. Pure."""
 
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import Final
 
+from podpass.federate.clusters.portrait import Advice, Portrait
 from podpass.names import ServiceAccountRef
 from podpass.names.pool import check_id
 
@@ -17,7 +19,7 @@ kind: Federation
 metadata: {{name: {name}}}
 spec:
   cluster: {{context: {context}}}
-  # The cluster keeps its issuer and keys; Google gets the public keys inline.
+{facts}  issuer: {{url: keep, keys: {keys}}}
   google:
     project: {project}
     pool: {{id: {name}}}        # one pool a cluster
@@ -28,17 +30,22 @@ _WORKLOAD: Final = """    - serviceAccount: {account}
       credentials: {{configMap: {config_map}}}
 """
 _EXAMPLE: Final = ServiceAccountRef("default", "my-workload")
+_UNASKED: Final = "The cluster was not asked. It keeps its issuer and keys; Google gets a copy of the public keys."
+_COMMENT_CHARS: Final = 118
 
 
-def draft(context: str, project: str, workloads: Iterable[ServiceAccountRef]) -> str:
+def draft(context: str, project: str, workloads: Iterable[ServiceAccountRef], known: tuple[Portrait, Advice] | None = None) -> str:
     """Return a federation file.
 
     Args:
         context: The kubeconfig's context; it names the federation too.
         project: The project's id.
         workloads: The Kubernetes accounts to begin with; none: an example, to be renamed.
+        known: What is known of the cluster, and what follows; None: it could not be asked.
     """
-    text = _HEAD.format(name=identifier(context), context=_quoted(context), project=project)
+    keys = known[1].keys if known else "inline"
+    facts = "".join(_comment(line) for line in (_facts(*known) if known else [_UNASKED]))
+    text = _HEAD.format(name=identifier(context), context=_quoted(context), project=project, facts=facts, keys=keys)
     chosen = tuple(workloads) or (_EXAMPLE,)
     parts = (_WORKLOAD.format(account=account, config_map=f"{account.name[:50]}-credentials") for account in chosen)
     return text + "  workloads:\n" + "".join(parts)
@@ -50,6 +57,19 @@ def identifier(text: str) -> str:
     found = slug if len(slug) >= _LEAST_CHARS else f"cluster-{slug}".strip("-")
     check_id("workload identity pool", found)
     return found
+
+
+def _facts(portrait: Portrait, advice: Advice) -> list[str]:
+    """Return what the file says about the cluster: each fact with its source, then the way that was chosen and why."""
+    facts = [f"{name}: {value or 'unknown'} ({how})" for name, value, how in portrait.lines()]
+    return [*facts, advice.why, *([f"But: {advice.obstacle}"] if advice.obstacle else [])]
+
+
+def _comment(text: str) -> str:
+    """Write a line as a comment. What a cluster says of itself may hold anything, line breaks included."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    lines = textwrap.wrap(plain, _COMMENT_CHARS, break_long_words=False, break_on_hyphens=False)
+    return "".join(f"  # {'' if number == 0 else '  '}{line}\n" for number, line in enumerate(lines))
 
 
 def _quoted(text: str) -> str:

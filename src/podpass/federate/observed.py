@@ -5,21 +5,30 @@ Where a thing lives is known from the federation file alone (`outline`), so near
 facts that the rest depends on.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
+from functools import partial
+from typing import TypeVar
 
 from podpass.config.federation import Federation
 from podpass.federate import documents
 from podpass.federate.acts import handlers
 from podpass.federate.kinds import policies
+from podpass.federate.kinds.accounts import Accounts
+from podpass.federate.kinds.config_maps import ConfigMaps
 from podpass.federate.marks import Mark
 from podpass.federate.receipt import Receipt
 from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource, kind_of
 from podpass.google.policy import Policy
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
+from podpass.kube.lists import MANY
+
+T = TypeVar("T")
 
 _NOBODY = Mark("", "")
+# What can be listed, and the member of its identity that says where.
+_PLACE = {Kind.CONFIG_MAP: "namespace", Kind.ACCOUNT: "project"}
 
 
 class Reader:
@@ -31,10 +40,14 @@ class Reader:
         self._executor = executor
         self._things: dict[tuple[Kind, str], Future[Observed]] = {}
         self._policies: dict[str, Future[Policy | None]] = {}
+        self._accounts: dict[str, Future[Observed]] = {}
 
     def prefetch(self, things: Iterable[tuple[Kind, Mapping[str, JSON]]]) -> None:
         """Begin to read things."""
-        for kind, identity in things:
+        wanted = tuple(things)
+        for kind in _PLACE:
+            self._listed(kind, (identity for one, identity in wanted if one is kind))
+        for kind, identity in wanted:
             if kind.is_policy_item:
                 self._policy(str(identity["target"]))
             elif kind is not Kind.API:
@@ -58,17 +71,60 @@ class Reader:
         return {target: policy for target, policy in read.items() if policy is not None}
 
     def _thing(self, kind: Kind, identity: Mapping[str, JSON]) -> Future[Observed]:
-        key = (kind, repr(sorted(identity.items())))
+        key = _key(kind, identity)
         if key not in self._things:
             handler = self._handlers.get(kind)
             # Without a cluster its config maps are as good as gone.
             self._things[key] = self._executor.submit(handler.read, identity) if handler else _settled(ABSENT)
         return self._things[key]
 
+    def _listed(self, kind: Kind, identities: Iterable[Mapping[str, JSON]]) -> None:
+        """Begin to read by a list what there are many of in one place."""
+        handler = self._handlers.get(kind)
+        if not isinstance(handler, ConfigMaps | Accounts):
+            return
+        new = {key: identity for identity in identities if (key := _key(kind, identity)) not in self._things}
+        for place, keys in grouped(new, lambda key: str(new[key][_PLACE[kind]])).items():
+            if len(keys) >= MANY:
+                futures = [self._things.setdefault(key, Future()) for key in keys]
+                if kind is Kind.ACCOUNT:
+                    self._accounts |= {f"account/{new[key]['email']}": future for key, future in zip(keys, futures, strict=True)}
+                self._executor.submit(_fill, futures, partial(handler.read_all, place, [new[key] for key in keys]))
+
     def _policy(self, target: str) -> Future[Policy | None]:
         if target not in self._policies:
-            self._policies[target] = self._executor.submit(policies.read, self._google, target)
+            self._policies[target] = self._executor.submit(self._read_policy, target)
         return self._policies[target]
+
+    def _read_policy(self, target: str) -> Policy | None:
+        """Read a policy, unless a list that was begun before says that there is no such account."""
+        account = self._accounts.get(target)
+        return None if account and account.result().status == "absent" else policies.read(self._google, target)
+
+
+def _key(kind: Kind, identity: Mapping[str, JSON]) -> tuple[Kind, str]:
+    return kind, repr(sorted(identity.items()))
+
+
+def grouped(things: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
+    """Return things by what they have in common."""
+    groups: dict[str, list[T]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return groups
+
+
+def _fill(futures: Iterable[Future[Observed]], read: Callable[[], Iterable[Observed]]) -> None:
+    """Settle many futures with one reading."""
+    waiting = list(futures)
+    try:
+        found = list(read())
+    except BaseException as error:  # noqa: BLE001 - whoever waits is told
+        for future in waiting:
+            future.set_exception(error)
+        return
+    for future, one in zip(waiting, found, strict=True):
+        future.set_result(one)
 
 
 def _settled(value: Observed) -> Future[Observed]:

@@ -10,6 +10,7 @@ from podpass.federate.safety import Objection
 
 _POOL, _PROVIDER = "iam.workloadIdentityPools", "iam.workloadIdentityPoolProviders"
 _SET_POLICY: Final = "resourcemanager.projects.setIamPolicy"
+_SET_BUCKET_POLICY: Final = "storage.buckets.setIamPolicy"
 _OF_KIND: Final[Mapping[Kind, Mapping[Action, tuple[str, ...]]]] = {
     Kind.API: {Action.CREATE: ("serviceusage.services.enable",)},
     Kind.POOL: {
@@ -25,13 +26,26 @@ _OF_KIND: Final[Mapping[Kind, Mapping[Action, tuple[str, ...]]]] = {
         Action.DELETE: (f"{_PROVIDER}.delete",),
     },
     Kind.ACCOUNT: {Action.CREATE: ("iam.serviceAccounts.create",), Action.DELETE: ("iam.serviceAccounts.delete",)},
-    Kind.BUCKET: {Action.CREATE: ("storage.buckets.create",)},
+    Kind.BUCKET: {Action.CREATE: ("storage.buckets.create",), Action.DELETE: ("storage.buckets.delete",)},
+    # What is overwritten is deleted [K].
+    Kind.OBJECT: {
+        Action.CREATE: ("storage.objects.create",),
+        Action.UPDATE: ("storage.objects.create", "storage.objects.delete"),
+        Action.ADOPT: ("storage.objects.create", "storage.objects.delete"),
+        Action.DELETE: ("storage.objects.delete",),
+    },
 }
+
+
+# What the bucket itself is asked about.
+_ON_BUCKETS: Final = frozenset({"storage.buckets.delete", "storage.objects.create", "storage.objects.delete"})
 
 
 def asked(project: str, targets: Iterable[str]) -> dict[str, frozenset[str]]:
     """Return, by project, the permissions that are worth asking about before anything else is known."""
-    everything = frozenset(name for actions in _OF_KIND.values() for names in actions.values() for name in names)
+    everything = frozenset(
+        name for kind, actions in _OF_KIND.items() for names in actions.values() for name in names if name not in _ON_BUCKETS
+    )
     found = {project: everything | {_SET_POLICY, "iam.serviceAccounts.setIamPolicy"}}
     for target in targets:
         kind, _, name = target.partition("/")
@@ -40,15 +54,41 @@ def asked(project: str, targets: Iterable[str]) -> dict[str, frozenset[str]]:
     return found
 
 
-def needed(change: Change, project: str) -> tuple[str, tuple[str, ...]]:
-    """Return the project and the permissions on it that a change needs; none where they are not the project's to give."""
-    if change.kind.is_policy_item:
-        kind, _, name = str(change.identity["target"]).partition("/")
-        if kind == "project":
-            return name, (_SET_POLICY,)
-        own = kind == "account" and name.endswith(f"@{project}.iam.gserviceaccount.com")
+def _needed(change: Change, project: str, fresh: frozenset[str], published: frozenset[str]) -> tuple[str, tuple[str, ...]]:
+    """Return where a change needs which permissions: a project, or `bucket/NAME`; none where it is left to the call."""
+    kind, _, name = str(change.identity.get("target", "")).partition("/")
+    if kind == "project":
+        return name, (_SET_POLICY,)
+    if kind == "account":
+        own = name.endswith(f"@{project}.iam.gserviceaccount.com")
         return project, ("iam.serviceAccounts.setIamPolicy",) if own else ()
-    return project, _OF_KIND.get(change.kind, {}).get(change.action, ())
+    bucket = name or str(change.identity.get("bucket", ""))
+    # Left to the call: other people's buckets, and what may be done with one that is not there yet: Google gives owners of the project
+    # that by the bucket's first policy, which nobody can be asked about.
+    if kind == "bucket":
+        return f"bucket/{name}", (_SET_BUCKET_POLICY,) if name in published - fresh else ()
+    if change.kind is Kind.OBJECT and bucket in fresh:
+        return project, ()
+    where = f"bucket/{bucket}" if bucket and bucket not in fresh else project
+    return where, _OF_KIND.get(change.kind, {}).get(change.action, ()) if change.fields or change.action is not Action.ADOPT else ()
+
+
+def needed(changes: Iterable[Change], project: str) -> dict[str, dict[str, list[str]]]:
+    """Return who needs what where: project or `bucket/NAME` to permission to addresses.
+
+    Args:
+        changes: The plan's.
+        project: The federation's project.
+    """
+    known = tuple(changes)
+    fresh = frozenset(str(one.identity["bucket"]) for one in known if one.kind is Kind.BUCKET and one.action is Action.CREATE)
+    published = frozenset(str(one.identity["bucket"]) for one in known if one.kind in {Kind.BUCKET, Kind.OBJECT})
+    found: dict[str, dict[str, list[str]]] = {}
+    for change in known:
+        where, names = _needed(change, project, fresh, published)
+        for name in names:
+            found.setdefault(where, {}).setdefault(name, []).append(change.address)
+    return found
 
 
 def lacking(changes: Iterable[Change], project: str, missing: Mapping[str, frozenset[str]]) -> tuple[Objection, ...]:
@@ -57,20 +97,16 @@ def lacking(changes: Iterable[Change], project: str, missing: Mapping[str, froze
     Args:
         changes: The plan's.
         project: The federation's project.
-        missing: By project: what the operator lacks. A project that could not be asked is left out; a call will tell.
+        missing: By place: what the operator lacks there. A place that could not be asked is left out; a call will tell.
     """
-    users: dict[tuple[str, str], list[str]] = {}
-    for change in changes:
-        where, names = needed(change, project)
-        for name in names:
-            if name in missing.get(where, ()):
-                users.setdefault((where, name), []).append(change.address)
     return tuple(
         Objection(
             "neighbour.not-permitted",
-            f"The operator lacks {name} on the project {where}.",
+            f"The operator lacks {name} on the {'' if where.startswith('bucket/') else 'project '}{where.replace('bucket/', 'bucket ')}.",
             f"{', '.join(addresses[:3])}{', …' * (len(addresses) > len(addresses[:3]))} needs it.",
             "Ask for a role that holds it, or name other credentials in GOOGLE_APPLICATION_CREDENTIALS.",
         )
-        for (where, name), addresses in users.items()
+        for where, users in needed(changes, project).items()
+        for name, addresses in users.items()
+        if name in missing.get(where, ())
     )

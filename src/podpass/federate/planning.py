@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from podpass.config.federation import Federation
-from podpass.federate import desired, diff, observed, permissions, safety
+from podpass.federate import desired, diff, limits, observed, preflight, safety, strangers
 from podpass.federate.facts import Facts
 from podpass.federate.observed import Reader
 from podpass.federate.plan import Plan, Subject
@@ -78,9 +78,13 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         seen |= observed.of_receipt(reader, receipt, seen)
         changes = diff.changes(wanted, seen, receipt)
         if changes:
-            safety.stop((*findings.obstacles, *permissions.lacking(changes, facts.project, findings.missing)))
-        plan = Plan(_subject(federation, findings), wanted, changes, tuple(safety.cautions(situation)))
-        return Prepared(plan, Sides(google, cluster, store), receipt, seen, reader.known_policies(), facts)
+            safety.stop((*findings.obstacles, *preflight.lacking(google, changes, facts.project, findings.missing)))
+        policies = reader.known_policies()
+        pool = desired.provider_name(federation, facts).pool
+        beyond = strangers.cautions(federation, pool, policies, wanted, changes)
+        warnings = (*safety.cautions(situation), *limits.cautions(policies, changes), *beyond)
+        plan = Plan(_subject(federation, findings), wanted, changes, warnings)
+        return Prepared(plan, Sides(google, cluster, store), receipt, seen, policies, facts)
 
 
 def _subject(federation: Federation, findings: Findings) -> Subject:

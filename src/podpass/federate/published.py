@@ -40,6 +40,12 @@ def _read(http: httpx2.Client, url: str) -> dict[str, Any]:
         response = http.get(url, follow_redirects=False)
     except httpx2.RequestError as error:
         raise unreachable(httpx2.URL(url).host, f"show {url}", error) from error
+    if response.status_code == httpx2.codes.NOT_FOUND:
+        raise UnreachableError(
+            f"There is nothing at {url} (404).",
+            "Google looks for the issuer's keys there.",
+            "Publish it: `podpass apply` does so for a bucket that it keeps.",
+        )
     if not response.is_success:
         raise UnreachableError(
             f"{url} cannot be read by everybody ({response.status_code}).",

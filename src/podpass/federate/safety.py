@@ -267,7 +267,8 @@ def _issuer_cautions(situation: Situation) -> Iterator[Caution]:
         yield Caution(
             "issuer-differs",
             f"Tokens of this cluster carry the issuer {current!r} now; Google is told {declared!r}. Exchanges will be refused until the "
-            "API server signs with that issuer (--service-account-issuer). Publishing first and switching then is the safe order.",
+            "API server signs with that issuer. Publishing first and switching then is the safe order; "
+            "`podpass export --format control-plane` writes the steps.",
         )
 
 

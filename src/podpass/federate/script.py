@@ -8,7 +8,7 @@ and then it is kept in line and never deleted.
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, count
-from typing import Final
+from typing import Final, Literal
 
 from podpass.federate.change import Action, Change
 from podpass.federate.plan import Plan
@@ -103,16 +103,24 @@ def _account(change: Change, _: Resource | None, plan: Plan) -> Iterator[str]:
 
 def _member(change: Change, _: Resource | None, plan: Plan) -> Iterator[str]:
     if change.action in {Action.DELETE, Action.UPDATE}:
-        yield _binding("remove", change.identity if change.action is Action.DELETE else change.before, plan)
+        gone = change.identity if change.action is Action.DELETE else change.before
+        yield binding_command("remove", gone, plan.subject.project)
     if change.action is not Action.DELETE:
-        yield _binding("add", change.identity, plan)
+        yield binding_command("add", change.identity, plan.subject.project)
 
 
-def _binding(verb: str, item: Mapping[str, JSON], plan: Plan) -> str:
+def binding_command(verb: Literal["add", "remove"], item: Mapping[str, JSON], project: str) -> str:
+    """Return gcloud's command that adds a member to a policy, or removes it.
+
+    Args:
+        verb: Which of them.
+        item: The member: target, role, member, and condition if there is one.
+        project: Where service accounts live.
+    """
     kind, _, name = str(item["target"]).partition("/")
     words = {
         "project": ("gcloud", "projects", f"{verb}-iam-policy-binding", name),
-        "account": ("gcloud", "iam", "service-accounts", f"{verb}-iam-policy-binding", name, f"--project={plan.subject.project}"),
+        "account": ("gcloud", "iam", "service-accounts", f"{verb}-iam-policy-binding", name, f"--project={project}"),
         "bucket": ("gcloud", "storage", "buckets", f"{verb}-iam-policy-binding", f"gs://{name}"),
     }[kind]
     condition = item.get("condition")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asks cluster and project for the facts, all at once, together with the things of the federation."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ from podpass.config.federation import Federation
 from podpass.errors import ConfigError, MalformedTokenError, UnexpectedAnswerError
 from podpass.federate import permissions
 from podpass.federate.facts import Facts
-from podpass.federate.observed import Reader, outline
+from podpass.federate.observed import Reader, grouped, outline
 from podpass.federate.principals import OtherProvider
 from podpass.federate.receipt import NAMESPACE, Receipt
 from podpass.federate.receipt_store import ReceiptStore
@@ -24,15 +24,18 @@ from podpass.kube import fault as kube_fault
 from podpass.kube import issuer as kube_issuer
 from podpass.kube.client import KubeClient
 from podpass.kube.fault import KubeRefusedError
-from podpass.kube.objects import Thing, get_namespace, get_service_account
+from podpass.kube.leases import GROUP as LEASES
+from podpass.kube.lists import MANY
+from podpass.kube.objects import Thing, get_namespace, get_service_account, list_namespaces, list_service_accounts
 from podpass.kube.reviews import Access, may
 from podpass.kube.tokens import request_token
-from podpass.names import PoolName
+from podpass.names import PoolName, ServiceAccountRef
 from podpass.verify import UnverifiedClaims, parse
 from podpass.verify.claims import read_audiences
 
 T = TypeVar("T")
 
+_WRITE = ("create", "update")
 _CURABLE_BY_OTHERS = {google_fault.FaultKind.API_DISABLED, google_fault.FaultKind.PERMISSION_DENIED, google_fault.FaultKind.NOT_FOUND}
 
 
@@ -87,10 +90,7 @@ class Survey:
         discovery = self._begin(partial(kube_issuer.get_discovery, self.cluster))
         jwks = self._begin(partial(kube_issuer.get_jwks, self.cluster))
         receipt = self._begin(self.store.read)
-        accounts = {
-            one.service_account: self._begin(partial(get_service_account, self.cluster, one.service_account))
-            for one in self.federation.workloads
-        }
+        accounts = [self._begin(ask) for ask in self._account_questions()]
         token = self._begin(self._own_token)
         obstacles = self._begin_obstacles()
         self._settle(reader)
@@ -102,11 +102,11 @@ class Survey:
             jwks=jwks.result().decode("utf-8", "replace"),
             project=project.result().project_id,
             project_number=project.result().number,
-            account_uids={account: thing.uid for account, future in accounts.items() if (thing := future.result())},
+            account_uids={account: uid for future in accounts for account, uid in future.result().items()},
             api_audiences=_audiences_in(claims),
         )
         lacks = {one: answer for one, future in missing.items() if (answer := future.result()) is not None}
-        blocked = tuple(one for future in obstacles if (one := future.result()))
+        blocked = tuple(one for future in obstacles for one in future.result())
         return Findings(facts, receipt.result(), others.result(), enabled.result(), lacks, blocked)
 
     def _begin(self, ask: Callable[[], T]) -> Future[T]:
@@ -151,36 +151,84 @@ class Survey:
                 continue
         return None
 
-    def _begin_obstacles(self) -> list[Future[Objection | None]]:
-        namespaces = {workload.service_account.namespace for workload in self.federation.workloads if workload.credentials}
-        verbs = ("create", "update")
-        accesses = [Access(verb, "configmaps", namespace=namespace) for namespace in sorted({NAMESPACE, *namespaces}) for verb in verbs]
-        return [
-            *(self._begin(partial(self._not_allowed, one)) for one in accesses),
-            *(self._begin(partial(self._no_namespace, one)) for one in sorted(namespaces)),
-        ]
+    def _account_questions(self) -> Iterator[Callable[[], dict[ServiceAccountRef, str]]]:
+        """Return what to ask for the uids of the workloads' accounts: one list for a namespace that has many of them."""
+        accounts = dict.fromkeys(one.service_account for one in self.federation.workloads)
+        for namespace, refs in grouped(accounts, lambda ref: ref.namespace).items():
+            if len(refs) >= MANY:
+                yield partial(self._listed_uids, namespace, refs)
+            else:
+                yield from (partial(self._uids, [ref]) for ref in refs)
 
-    def _not_allowed(self, access: Access) -> Objection | None:
+    def _listed_uids(self, namespace: str, refs: list[ServiceAccountRef]) -> dict[ServiceAccountRef, str]:
         try:
-            if may(self.cluster, access):
-                return None
+            found = list_service_accounts(self.cluster, namespace)
+        except KubeRefusedError as error:
+            if error.kind is not kube_fault.FaultKind.FORBIDDEN:
+                raise
+            return self._uids(refs)
+        return {ref: found[ref.name].uid for ref in refs if ref.name in found}
+
+    def _uids(self, refs: list[ServiceAccountRef]) -> dict[ServiceAccountRef, str]:
+        return {ref: thing.uid for ref in refs if (thing := get_service_account(self.cluster, ref))}
+
+    def _begin_obstacles(self) -> list[Future[list[Objection]]]:
+        namespaces = sorted({workload.service_account.namespace for workload in self.federation.workloads if workload.credentials})
+        own = [Access(verb, "configmaps", namespace=NAMESPACE) for verb in _WRITE]
+        own += [Access(verb, "leases", group=LEASES, namespace=NAMESPACE) for verb in ("create", "delete")]
+        questions = [partial(self._not_allowed, [one]) for one in own]
+        for verb in _WRITE:
+            each = [Access(verb, "configmaps", namespace=namespace) for namespace in namespaces]
+            everywhere = [Access(verb, "configmaps")] if len(each) >= MANY else []
+            questions += (
+                [partial(self._not_allowed, each, *everywhere)] if everywhere else [partial(self._not_allowed, [one]) for one in each]
+            )
+        groups = [namespaces] if len(namespaces) >= MANY else [[one] for one in namespaces]
+        return [*map(self._begin, questions), *(self._begin(partial(self._no_namespaces, group)) for group in groups)]
+
+    def _not_allowed(self, accesses: list[Access], everywhere: Access | None = None) -> list[Objection]:
+        """Return an objection for each access that the operator lacks; who has it everywhere is not asked about each."""
+        if everywhere and self._may(everywhere):
+            return []
+        return [self._lacks(access) for access in accesses if not self._may(access)]
+
+    def _may(self, access: Access) -> bool:
+        try:
+            return may(self.cluster, access)
         except KubeRefusedError:  # the question itself is not allowed or not known: a call will tell
-            return None
-        context = self.cluster.access.context
+            return True
+
+    def _lacks(self, access: Access) -> Objection:
         return Objection(
             "neighbour.not-permitted",
-            f"The operator (context {context!r}) may not {access}.",
-            "The receipt of what podpass makes is kept there."
+            f"The operator (context {self.cluster.access.context!r}) may not {access}.",
+            "The receipt of what podpass makes is kept there, and whose turn it is to make it."
             if access.namespace == NAMESPACE
             else "The credential configuration goes there.",
             "Ask for a role that allows it, or name another context in spec.cluster.context.",
         )
 
-    def _no_namespace(self, namespace: str) -> Objection | None:
-        if get_namespace(self.cluster, namespace):
-            return None
-        create = f"kubectl create namespace {namespace}"
-        return Objection("plan.no-namespace", f"There is no namespace {namespace!r}.", "A config map is to go there.", f"Run `{create}`.")
+    def _no_namespaces(self, names: list[str]) -> list[Objection]:
+        return [
+            Objection(
+                "plan.no-namespace",
+                f"There is no namespace {name!r}.",
+                "A config map is to go there.",
+                f"Run `kubectl create namespace {name}`.",
+            )
+            for name in self._missing_namespaces(names)
+        ]
+
+    def _missing_namespaces(self, names: list[str]) -> list[str]:
+        if len(names) >= MANY:
+            try:
+                found = list_namespaces(self.cluster)
+            except KubeRefusedError as error:
+                if error.kind is not kube_fault.FaultKind.FORBIDDEN:
+                    raise
+            else:
+                return [name for name in names if name not in found]
+        return [name for name in names if get_namespace(self.cluster, name) is None]
 
 
 def _is_refusal(error: BaseException) -> TypeGuard[GoogleRefusedError | KubeRefusedError]:

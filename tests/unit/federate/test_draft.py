@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from podpass.config.reading import load
+from podpass.federate.clusters.evidence import Evidence, Node
+from podpass.federate.clusters.portrait import advise, draw
 from podpass.federate.draft import draft, identifier
 from podpass.names import ServiceAccountRef
 
@@ -21,6 +23,16 @@ def test_a_draft_without_workloads_holds_one_to_rename(tmp_path: Path) -> None:
     file = tmp_path / "podpass.yaml"
     file.write_text(draft("demo", "demo-project", []))
     assert [str(workload.service_account) for workload in load(file).workloads] == ["default/my-workload"]
+
+
+def test_a_draft_says_what_is_known_whatever_the_cluster_says_of_itself(tmp_path: Path) -> None:
+    hostile = Evidence("https://10.0.0.1:6443", "v1\nspec: {evil: true}", nodes=(Node("n", "Talos (v1.9.6)\r\nx: y"),))
+    portrait = draw(hostile)
+    text = draft("demo", "demo-project", [], (portrait, advise(portrait)))
+    (tmp_path / "podpass.yaml").write_text(text)
+    assert load(tmp_path / "podpass.yaml").issuer.keys == "inline"
+    assert "# version: v1 spec: {evil: true} (/version)" in text
+    assert "# distribution: Talos Linux (the node n runs" in text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from podpass.federate.change import Action, Change
-from podpass.federate.permissions import asked, lacking
+from podpass.federate.permissions import asked, lacking, needed
 
 CREATE_POOL = Change("pool/p", Action.CREATE, {})
 GRANT = Change("grant/a:viewer@project/other", Action.CREATE, {"target": "project/other", "role": "r", "member": "m"})
@@ -38,3 +38,26 @@ def test_policies_of_projects_and_of_own_accounts_are_judged_and_foreign_ones_le
 
 def test_a_project_that_could_not_be_asked_is_left_to_the_call() -> None:
     assert lacking([CREATE_POOL], "demo", {}) == ()
+
+
+MAKES_BUCKET = Change("bucket/b", Action.CREATE, {"bucket": "b"})
+OBJECT = Change("object/b/keys.json", Action.UPDATE, {"bucket": "b", "object": "keys.json"})
+READERS = Change("grant/allUsers:r@bucket/b", Action.CREATE, {"target": "bucket/b", "role": "r", "member": "allUsers"})
+
+
+def test_a_bucket_of_ones_own_is_asked_about_what_is_done_in_it() -> None:
+    found = needed([OBJECT, READERS], "demo")
+    assert found == {
+        "bucket/b": {
+            "storage.objects.create": ["object/b/keys.json"],
+            "storage.objects.delete": ["object/b/keys.json"],
+            "storage.buckets.setIamPolicy": ["grant/allUsers:r@bucket/b"],
+        }
+    }
+    (objection,) = lacking([OBJECT], "demo", {"bucket/b": frozenset({"storage.objects.create"})})
+    assert objection.what == "The operator lacks storage.objects.create on the bucket b."
+
+
+def test_what_may_be_done_in_a_bucket_that_is_not_there_yet_and_with_those_of_others_is_left_to_the_call() -> None:
+    assert needed([MAKES_BUCKET, OBJECT, READERS], "demo") == {"demo": {"storage.buckets.create": ["bucket/b"]}}
+    assert needed([READERS], "demo") == {}

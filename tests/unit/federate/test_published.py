@@ -32,6 +32,11 @@ def test_what_not_everybody_may_read_is_told() -> None:
         published_keys(host({}), ISSUER)
 
 
+def test_what_is_not_there_is_told_from_what_is_locked() -> None:
+    with pytest.raises(UnreachableError, match=r"There is nothing at .*openid-configuration \(404\)\. .* `podpass apply`"):
+        published_keys(host({DISCOVERY: httpx2.Response(404)}), ISSUER)
+
+
 def test_the_document_of_another_issuer_is_told() -> None:
     with pytest.raises(UnexpectedAnswerError, match="is another issuer's"):
         published_keys(host({DISCOVERY: page('{"issuer": "https://storage.googleapis.com/demo-oidc/"}')}), ISSUER)

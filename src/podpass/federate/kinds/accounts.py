@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Google service accounts: their email can be used again, their unique id cannot."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from podpass.federate.change import Action, Change
@@ -23,10 +23,17 @@ class Accounts:
 
     def read(self, identity: Mapping[str, JSON]) -> Observed:
         """Return an account; a deleted one counts as absent, since its email can be used again."""
-        found = iam.get_service_account(self.client, GoogleServiceAccount(str(identity["email"])))
-        if found is None:
-            return ABSENT
-        return Observed("present", {}, Mark.in_description(found.get("description")), uid=str(found["uniqueId"]))
+        return _seen(iam.get_service_account(self.client, GoogleServiceAccount(str(identity["email"]))))
+
+    def read_all(self, project: str, identities: Sequence[Mapping[str, JSON]]) -> list[Observed]:
+        """Do as `read` for many of one project, with one list where the operator may list."""
+        try:
+            found = {str(one["email"]): one for one in iam.list_service_accounts(self.client, project)}
+        except GoogleRefusedError as error:
+            if error.kind is not FaultKind.PERMISSION_DENIED:
+                raise
+            return [self.read(identity) for identity in identities]
+        return [_seen(found.get(str(identity["email"]))) for identity in identities]
 
     def make(self, change: Change, resource: Resource) -> str | None:
         """Create an account; return its unique id."""
@@ -48,3 +55,7 @@ class Accounts:
     def take_away(self, change: Change) -> None:
         """Delete an account."""
         iam.delete_service_account(self.client, GoogleServiceAccount(str(change.identity["email"])))
+
+
+def _seen(found: Mapping[str, JSON] | None) -> Observed:
+    return Observed("present", {}, Mark.in_description(found.get("description")), uid=str(found["uniqueId"])) if found else ABSENT

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Config maps that hold a credential configuration under one key; other keys are their owners' business."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from podpass.federate.change import Action, Change
@@ -9,7 +9,14 @@ from podpass.federate.kinds.handler import appeared
 from podpass.federate.marks import Mark
 from podpass.federate.resource import ABSENT, JSON, Observed, Resource
 from podpass.kube.client import KubeClient
-from podpass.kube.config_maps import ConfigMap, create_config_map, delete_config_map, get_config_map, replace_config_map
+from podpass.kube.config_maps import (
+    ConfigMap,
+    create_config_map,
+    delete_config_map,
+    get_config_map,
+    list_config_maps,
+    replace_config_map,
+)
 from podpass.kube.fault import FaultKind, KubeRefusedError
 
 
@@ -22,11 +29,17 @@ class ConfigMaps:
 
     def read(self, identity: Mapping[str, JSON]) -> Observed:
         """Return a config map with the content of our key."""
-        found = self._find(identity)
-        if found is None:
-            return ABSENT
-        body = {"content": found.data[identity["key"]]} if identity["key"] in found.data else {}
-        return Observed("present", body, Mark.in_annotations(found.annotations), found.uid)
+        return _seen(self._find(identity), identity)
+
+    def read_all(self, namespace: str, identities: Sequence[Mapping[str, JSON]]) -> list[Observed]:
+        """Do as `read` for many of one namespace, with one list where the operator may list."""
+        try:
+            found = list_config_maps(self.client, namespace)
+        except KubeRefusedError as error:
+            if error.kind is not FaultKind.FORBIDDEN:
+                raise
+            return [self.read(identity) for identity in identities]
+        return [_seen(found.get(str(identity["name"])), identity) for identity in identities]
 
     def make(self, change: Change, resource: Resource) -> str | None:
         """Create the config map, or set our key in it."""
@@ -60,3 +73,10 @@ class ConfigMaps:
 
     def _find(self, identity: Mapping[str, JSON]) -> ConfigMap | None:
         return get_config_map(self.client, str(identity["namespace"]), str(identity["name"]))
+
+
+def _seen(found: ConfigMap | None, identity: Mapping[str, JSON]) -> Observed:
+    if found is None:
+        return ABSENT
+    body = {"content": found.data[identity["key"]]} if identity["key"] in found.data else {}
+    return Observed("present", body, Mark.in_annotations(found.annotations), found.uid)

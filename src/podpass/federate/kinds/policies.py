@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from podpass.federate.change import Action, Change
 from podpass.federate.resource import JSON
@@ -15,6 +16,9 @@ from podpass.google.projects import ProjectPolicy
 from podpass.google.rest import GoogleClient
 from podpass.google.storage import BucketPolicy
 from podpass.names import GoogleServiceAccount
+
+# google-behaviour: policies [M]. Should it be otherwise, the etag is refused and the policy read.
+_OF_A_NEW_ACCOUNT: Final[Policy] = {"etag": "ACAB"}
 
 
 def holder_of(client: GoogleClient, target: str) -> PolicyHolder:
@@ -48,7 +52,8 @@ def write(
     Args:
         client: Google.
         target: Whose policy.
-        known: The policy as it was read a while ago; spares the reading, its etag makes that safe. None: it is read.
+        known: The policy as it was read a while ago; spares the reading, its etag makes that safe. None: it was not there, so it is read,
+            or for an account taken for that of a new one.
         changes: The members that come, move and go.
         former: By address: what an unfinished move left behind, which goes too.
     """
@@ -63,6 +68,7 @@ def write(
         return policy
 
     holder = holder_of(client, target)
+    known = known or (_OF_A_NEW_ACCOUNT if target.startswith("account/") and additions else None)
     try:
         edit_policy(_ReadBefore(holder, known) if known else holder, edit)
     except GoogleRefusedError as error:

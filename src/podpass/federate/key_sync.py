@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings the keys that Google has of a cluster up to those that the cluster serves, and touches nothing else."""
+
+from dataclasses import replace
+from typing import Final
+
+from podpass.errors import PlanError
+from podpass.federate.apply import apply
+from podpass.federate.change import Action, Change
+from podpass.federate.planning import Prepared
+from podpass.federate.resource import Kind
+from podpass.federate.safety import Allowances
+
+_INLINE: Final = "oidc.jwksJson"
+
+
+def key_changes(prepared: Prepared) -> Prepared:
+    """Return the plan with the changes of keys alone.
+
+    Raises:
+        PlanError: There is no provider yet, so there is nothing to keep in step.
+    """
+    changes = tuple(found for change in prepared.plan.changes if (found := _of_keys(change)))
+    return replace(prepared, plan=replace(prepared.plan, changes=changes))
+
+
+def sync_keys(prepared: Prepared) -> tuple[Change, ...]:
+    """Make it so; return what was changed.
+
+    Raises:
+        PlanError: As `key_changes`, and as `apply`.
+    """
+    return apply(key_changes(prepared), Allowances()).changes
+
+
+def _of_keys(change: Change) -> Change | None:
+    if change.kind is Kind.OBJECT and change.action is Action.UPDATE:
+        return change
+    if change.kind is not Kind.PROVIDER:
+        return None
+    if change.action is not Action.UPDATE:
+        raise PlanError(
+            f"Nothing was changed: {change.address} is not there, or not podpass's yet.",
+            "Its keys can be kept in step when it is.",
+            "Run `podpass plan`, then `podpass apply`.",
+            code="plan.no-provider",
+        )
+    fields = tuple(field for field in change.fields if field.name == _INLINE)
+    return replace(change, fields=fields) if fields else None

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks whether the operator may do what a plan needs, so that it is refused before its first change and not half way."""
+
+from collections.abc import Iterable, Mapping
+
+from podpass.federate import permissions
+from podpass.federate.change import Action, Change
+from podpass.federate.receipt import NAMESPACE
+from podpass.federate.resource import Kind
+from podpass.federate.safety import Objection
+from podpass.google import projects, storage
+from podpass.google.fault import GoogleRefusedError
+from podpass.google.rest import GoogleClient
+from podpass.kube.client import KubeClient
+from podpass.kube.fault import KubeRefusedError
+from podpass.kube.reviews import Access, may
+
+
+def lacking(
+    google: GoogleClient, changes: Iterable[Change], project: str, asked: Mapping[str, frozenset[str]] | None = None
+) -> tuple[Objection, ...]:
+    """Return an objection for each permission that the changes need and the operator lacks.
+
+    Args:
+        google: Google, as the operator.
+        changes: What is to be done.
+        project: The federation's project.
+        asked: By project: what the operator lacks, where that is known already; None: nothing is known.
+    """
+    known = tuple(changes)
+    missing = dict(asked or {})
+    for where, users in permissions.needed(known, project).items():
+        if asked is None or where.startswith("bucket/"):
+            found = _missing(google, where, users)
+            if found is not None:
+                missing[where] = found
+    return permissions.lacking(known, project, missing)
+
+
+def not_deletable(cluster: KubeClient, changes: Iterable[Change]) -> tuple[Objection, ...]:
+    """Return an objection for each namespace in which the operator may not take config maps away: the receipt's, and those of deletions."""
+    deleted = (one for one in changes if one.kind is Kind.CONFIG_MAP and one.action is Action.DELETE)
+    namespaces = dict.fromkeys((NAMESPACE, *(str(one.identity["namespace"]) for one in deleted)))
+    asked = [Access("delete", "configmaps", namespace=namespace) for namespace in namespaces]
+    return tuple(
+        Objection(
+            "neighbour.not-permitted",
+            f"The operator (context {cluster.access.context!r}) may not {access}.",
+            "What podpass made there is to be taken away, the receipt last.",
+            "Ask for a role that allows it, or name another context in spec.cluster.context.",
+        )
+        for access in asked
+        if not _may(cluster, access)
+    )
+
+
+def _may(cluster: KubeClient, access: Access) -> bool:
+    try:
+        return may(cluster, access)
+    except KubeRefusedError:  # the question itself is not allowed or not known: a call will tell
+        return True
+
+
+def _missing(google: GoogleClient, where: str, names: Iterable[str]) -> frozenset[str] | None:
+    """Ask one place; None where the question itself is refused: then a call will tell."""
+    try:
+        if where.startswith("bucket/"):
+            return storage.missing_permissions(google, where.removeprefix("bucket/"), names)
+        return projects.missing_permissions(google, where, names)
+    except GoogleRefusedError:
+        return None

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each API server serves and signs with, asked one by one.
+
+A control plane has several, and the address in a kubeconfig often leads to any of them. Where the cluster lists their addresses and they
+can be reached from here, each is asked; where not, the one address is asked several times, each time over a new connection.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from podpass.errors import NeighbourError, UnexpectedAnswerError
+from podpass.kube import issuer
+from podpass.kube.client import Json, KubeClient, Request, connect
+from podpass.kube.fault import KubeRefusedError
+from podpass.kube.kubeconfig import ClusterAccess
+from podpass.kube.tokens import request_token
+from podpass.names import Secret, ServiceAccountRef
+from podpass.verify import KeySet, parse
+from podpass.verify.algorithms import ALGORITHMS
+
+_LISTED_AT: Final = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+# Behind a load balancer of three servers, all are met with a probability of 99 %.
+_TIMES: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One API server, as it was when it was asked.
+
+    Attributes:
+        name: Its address.
+        kids: The ids of the keys that it serves, and so accepts.
+        signer: The id of the key that signed a token a moment ago.
+        token: That token.
+        signed_at: When, by the server's clock.
+    """
+
+    name: str
+    kids: frozenset[str]
+    signer: str
+    token: Secret[str]
+    signed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """The API servers that were asked, as they were.
+
+    Attributes:
+        servers: As they answered.
+        is_complete: Each was asked by its own address; else one address was asked many times.
+        silent: Those that gave no answer, with their reasons.
+    """
+
+    servers: tuple[Server, ...]
+    is_complete: bool
+    silent: tuple[str, ...] = ()
+
+    @property
+    def kids(self) -> frozenset[str]:
+        """The keys that any of them serves."""
+        return frozenset().union(*(server.kids for server in self.servers))
+
+
+def ask_all(cluster: KubeClient, account: ServiceAccountRef, audience: str, *, thoroughly: bool = True) -> ControlPlane:
+    """Ask every API server.
+
+    Args:
+        cluster: The cluster, by the kubeconfig's address.
+        account: Whose token is asked for.
+        audience: Whom it is for.
+        thoroughly: Ask one address that may lead to several servers often enough to meet them all; False: once, for a first look.
+
+    Raises:
+        NeighbourError: No server answered.
+    """
+    addresses = _addresses(cluster)
+    if addresses:
+        found, silent = _ask(cluster.access, addresses, account, audience)
+        if found:
+            return ControlPlane(found, is_complete=True, silent=silent)
+    return ControlPlane(tuple(_ask_often(cluster, account, audience, _TIMES if thoroughly else 1)), is_complete=False)
+
+
+def _ask(
+    access: ClusterAccess, addresses: list[str], account: ServiceAccountRef, audience: str
+) -> tuple[tuple[Server, ...], tuple[str, ...]]:
+    found: list[Server] = []
+    silent: list[str] = []
+    # The certificate is for the name that the kubeconfig uses, whatever the address.
+    name = access.tls_server_name or urlsplit(access.server).hostname
+    for address in addresses:
+        try:
+            with connect(replace(access, server=address, tls_server_name=name)) as one:
+                found.append(_look(one, address, account, audience))
+        except NeighbourError as error:
+            silent.append(f"{address}: {error.what}")
+    return tuple(found), tuple(silent)
+
+
+def _ask_often(cluster: KubeClient, account: ServiceAccountRef, audience: str, times: int) -> Iterator[Server]:
+    for _ in range(times):
+        with connect(cluster.access) as one:
+            yield _look(one, cluster.access.server, account, audience)
+
+
+def _look(one: KubeClient, name: str, account: ServiceAccountRef, audience: str) -> Server:
+    keys = KeySet.parse(issuer.get_jwks(one), algorithms=tuple(ALGORITHMS))
+    token = request_token(one, account, audiences=[audience]).value
+    signed = parse(token.reveal())
+    kid, signed_at = signed.kid, signed.payload.get("iat")
+    if kid is None or type(signed_at) is not int:
+        raise UnexpectedAnswerError(f"The API server at {name} signs tokens that name no key, or no time.")
+    return Server(name, frozenset(keys.keys), kid, token, datetime.fromtimestamp(signed_at, UTC))
+
+
+def _addresses(cluster: KubeClient) -> list[str]:
+    """Return the API servers' addresses as the cluster lists them; none where it does not say."""
+    try:
+        listed = cluster.find(Request("GET", _LISTED_AT, "list its API servers"))
+    except KubeRefusedError:
+        return []
+    return [] if listed is None else sorted(set(_urls(listed)))
+
+
+def _urls(listed: Json) -> Iterator[str]:
+    ports = [port.get("port") for port in listed.get("ports") or [] if port.get("name") in {"https", None}]
+    for endpoint in listed.get("endpoints") or []:
+        for address in endpoint.get("addresses") or []:
+            host = f"[{address}]" if ":" in address else address
+            yield from (f"https://{host}:{port}" for port in ports if isinstance(port, int))
