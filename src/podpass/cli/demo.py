@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("story", type=click.Choice(["federation", "services"]), required=False)
+@click.argument("story", type=click.Choice(["federation", "services", "google"]), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--control-plane",
@@ -24,14 +24,22 @@ def command(*, story: str | None, as_json: bool, control_plane: Path | None) -> 
     """See it all work, step by step, in a sandbox.
 
     federation: Google comes to trust a cluster, and a Job lists buckets. services: a client calls a guarded server, and others try.
+    google: a pod gets Google's tokens from a metadata server, and calls a service on Cloud Run.
 
-    The steps are told on stderr while they happen, the result on stdout. Without a name: all.
+    The steps are told on stderr while they happen, the result on stdout. Without a name: all that can be told on this machine.
     """
-    from podpass.demo import federation, services
-    from podpass.demo.story import StoryError
+    from podpass.demo import federation, google, services
+    from podpass.demo.story import NotHereError, StoryError
 
-    tellers: dict[str, Callable[..., Story]] = {"federation": federation.tell, "services": services.tell}
-    told = [teller(control_plane=control_plane) for name, teller in tellers.items() if story in {None, name}]
+    tellers: dict[str, Callable[..., Story]] = {"federation": federation.tell, "services": services.tell, "google": google.tell}
+    told = []
+    for teller in [tellers[story]] if story else tellers.values():
+        try:
+            told.append(teller(control_plane=control_plane))
+        except NotHereError as error:
+            if story:
+                raise
+            click.secho(f"\n{error}", err=True, fg="yellow")
     if as_json:
         click.echo(json.dumps({"version": 1, "stories": [each.as_json() for each in told]}, indent=2))
     else:

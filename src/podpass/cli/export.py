@@ -2,27 +2,42 @@
 """`podpass export`: the plan as a script, manifests or issuer documents."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from podpass.cli.session import file_option, opened
 
+if TYPE_CHECKING:
+    from podpass.federate.clusters.sheet import Sheet
+
+FORMATS = ["gcloud", "manifests", "documents", "control-plane"]
+
 
 @click.command()
 @file_option
-@click.option("--format", "form", type=click.Choice(["gcloud", "manifests", "documents"]), required=True, help="What to write.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to: a directory for documents, else a file; default: stdout.")
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Where to: a directory for documents and control-plane, else a file; default: stdout.",
+)
 def command(*, file: Path, form: str, output: Path | None) -> None:
     """Print the plan as a script or manifests, or write the issuer's documents for a static host.
 
     gcloud: what `podpass apply` would do now, as commands. manifests: the cluster's side, for kubectl apply. documents: the discovery
-    document and the keys, to be served below the issuer's URL. Changes nothing.
+    document and the keys, to be served below the issuer's URL. control-plane: how this cluster's API servers come to sign with issuer.url:
+    files, commands and gates in order, from where the cluster stands. Changes nothing.
     """
     from podpass.federate import desired, documents
     from podpass.federate.manifests import manifests
     from podpass.federate.planning import prepare
     from podpass.federate.script import script
 
+    if form == "control-plane":
+        _write_sheet(_sheet(file), output)
+        return
     with opened(file) as session:
         prepared = prepare(session.federation, session.google, session.cluster)
     if form == "documents":
@@ -44,3 +59,25 @@ def _write_documents(found: dict[str, str], folder: Path, issuer: str) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content, encoding="utf-8")
         click.echo(f"{target}  ->  {issuer}/{path}")
+
+
+def _sheet(file: Path) -> "Sheet":
+    """Work out the move. Asks the cluster, and Google nothing: who runs the control plane need not be who administers the project."""
+    from podpass.cli.moving import examine
+    from podpass.federate.clusters.move import plan_move
+    from podpass.federate.clusters.rendering import render
+
+    seen = examine(file)
+    move = plan_move(seen.evidence, seen.portrait, seen.issuer)
+    return render(move, seen.evidence, seen.distribution)
+
+
+def _write_sheet(sheet: "Sheet", output: Path | None) -> None:
+    if output is None:
+        click.echo(sheet.text(), nl=False)
+        return
+    for file in sheet.files():
+        target = output / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(file.content, encoding="utf-8")
+        click.echo(str(target))

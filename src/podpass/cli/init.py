@@ -2,11 +2,19 @@
 """`podpass init`: a first federation file from the current kubeconfig and project."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from podpass.cli.session import DEFAULT_FILE
-from podpass.errors import ConfigError
+from podpass.cli.wrapping import wrap
+from podpass.errors import ConfigError, NeighbourError
+
+if TYPE_CHECKING:
+    from podpass.federate.clusters.portrait import Advice, Portrait
+    from podpass.kube.kubeconfig import ClusterAccess
+
+_INDENT = 16
 
 
 @click.command()
@@ -17,17 +25,40 @@ from podpass.errors import ConfigError
 @click.option("--context", help="The kubeconfig's context; default: the current one.")
 @click.option("--workload", "workloads", metavar="NS/NAME", multiple=True, help="A Kubernetes account to begin with. Repeatable.")
 def command(*, output: Path, project: str | None, context: str | None, workloads: tuple[str, ...]) -> None:
-    """Write podpass.yaml from the current kubeconfig and project; asks nothing."""
+    """Write podpass.yaml from the current kubeconfig and project; asks nothing.
+
+    Looks at the cluster, says what it found out and how, and chooses the way with the least change. Changes nothing there.
+    """
     from podpass.federate.draft import draft
-    from podpass.google.operator import find
-    from podpass.google.rest import new_http
     from podpass.kube.kubeconfig import load
     from podpass.names import ServiceAccountRef
 
     access = load(None, context)
-    if not project:
-        with new_http() as http:
-            project = find(http).project
+    chosen = [ServiceAccountRef.parse(one) for one in workloads]
+    project = project or _project()
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(draft(access.context, project, chosen))  # before anybody is asked: a path that cannot be used is told at once
+    except FileExistsError:
+        raise ConfigError(
+            f"{output} exists already.", "podpass overwrites no federation file.", "Name another with -o.", code="config.file-exists"
+        ) from None
+    if known := _look_at(access):
+        output.write_text(draft(access.context, project, chosen, known), encoding="utf-8")
+    click.echo(f"Wrote {output} for context {access.context!r} and project {project}.")
+    if known:
+        _show(*known)
+    next_step = "say in it what they may do" if workloads else "name your workloads in it"
+    click.secho("Next: ", bold=True, nl=False)
+    click.echo(f"{next_step}, then `podpass plan{'' if output == DEFAULT_FILE else f' -f {output}'}`.")
+
+
+def _project() -> str:
+    from podpass.google.operator import find
+    from podpass.google.rest import new_http
+
+    with new_http() as http:
+        project = find(http).project
     if not project:
         raise ConfigError(
             "The project is not known.",
@@ -35,15 +66,31 @@ def command(*, output: Path, project: str | None, context: str | None, workloads
             "Say it: podpass init --project ID.",
             code="config.project-unknown",
         )
-    text = draft(access.context, project, [ServiceAccountRef.parse(one) for one in workloads])
+    return project
+
+
+def _look_at(access: "ClusterAccess") -> "tuple[Portrait, Advice] | None":
+    """Ask the cluster; one that does not answer costs the facts, not the file."""
+    from podpass.federate.clusters.gathering import gather
+    from podpass.federate.clusters.portrait import advise, draw
+    from podpass.kube.client import connect
+
     try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise ConfigError(
-            f"{output} exists already.", "podpass overwrites no federation file.", "Name another with -o.", code="config.file-exists"
-        ) from None
-    click.echo(f"Wrote {output} for context {access.context!r} and project {project}.")
-    next_step = "say in it what they may do" if workloads else "name your workloads in it"
-    click.secho("Next: ", bold=True, nl=False)
-    click.echo(f"{next_step}, then `podpass plan{'' if output == DEFAULT_FILE else f' -f {output}'}`.")
+        with connect(access) as cluster:
+            portrait = draw(gather(cluster))
+    except NeighbourError as error:
+        click.echo(f"Nothing was found out about the cluster: {error.what}", err=True)
+        return None
+    return portrait, advise(portrait)
+
+
+def _show(portrait: "Portrait", advice: "Advice") -> None:
+    """Print each fact with its source, and the choice with its reason."""
+    for name, value, how in portrait.lines():
+        click.secho(f"{name:<{_INDENT}}", bold=True, nl=False)
+        click.echo(wrap(f"{value or 'unknown'} ({how})", first=_INDENT, rest=_INDENT))
+    click.secho(f"{'chosen':<{_INDENT}}", bold=True, nl=False)
+    click.echo(wrap(f"keys: {advice.keys}. {advice.why}", first=_INDENT, rest=_INDENT))
+    if advice.obstacle:
+        click.secho(f"{'But':<{_INDENT}}", fg="yellow", nl=False)
+        click.echo(wrap(advice.obstacle, first=_INDENT, rest=_INDENT))

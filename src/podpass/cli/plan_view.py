@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a plan, its progress and its end look to a person: within 80 columns, but for addresses, which are never broken: they are copied."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -104,7 +105,7 @@ def _value(name: str, value: Any) -> str:  # noqa: ANN401 - a JSON value
     if name == "oidc.jwksJson":
         return _keys(value)
     if name == "content":
-        return f"{len(str(value))} characters"
+        return f"{_keys(str(value))}, sha256 {hashlib.sha256(str(value).encode()).hexdigest()[:8]}"
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
 

@@ -44,19 +44,25 @@ def sandbox_options(function: Callable[..., None]) -> Callable[..., None]:
             type=click.Path(exists=True, file_okay=False, path_type=Path),
             help="A real kube-apiserver, kube-controller-manager and etcd (`make cluster` obtains them).",
         ),
+        click.option(
+            "--faults", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="What goes wrong: a file of kind Faults."
+        ),
     ]
     for option in reversed(options):
         function = option(function)
     return function
 
 
-def hosted(propagation: float, **settings: Any) -> Any:  # noqa: ANN401 - HostedSandbox, imported when it is needed
+def hosted(propagation: float, faults: Path | None, **settings: Any) -> Any:  # noqa: ANN401 - HostedSandbox, imported when it is needed
     """Return a sandbox, ready to be started, with the demo's images."""
     from podpass.demo.images import IMAGES
+    from podpass.sandbox.faults_file import load
     from podpass.sandbox.hosting import HostedSandbox
     from podpass.sandbox.settings import SandboxSettings
 
-    return HostedSandbox(SandboxSettings(propagation=timedelta(seconds=propagation), **settings), images=IMAGES)
+    is_built_in = settings["control_plane"] is None and settings.get("kubeconfig") is None
+    weather = load(faults, kubernetes=is_built_in) if faults else None
+    return HostedSandbox(SandboxSettings(propagation=timedelta(seconds=propagation), **settings), images=IMAGES, faults=weather)
 
 
 @click.group()

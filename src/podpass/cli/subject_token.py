@@ -11,6 +11,7 @@ from podpass.kube.issuer import get_jwks
 from podpass.kube.kubeconfig import load
 from podpass.names import Audience, Secret, ServiceAccountRef
 from podpass.sources.file import FileSource
+from podpass.sources.metadata import MetadataSource
 from podpass.sources.token_request import TokenRequestSource
 
 
@@ -24,6 +25,16 @@ def from_file(path: Path | None, audience: str) -> Secret[str]:
     if path is None:
         raise ConfigError("No token file is named.", "--source file reads one.", "Add --token-file PATH.", code="config.usage")
     return FileSource(path, audience=audience).read()
+
+
+def from_metadata(audience: str) -> Secret[str]:
+    """Ask the metadata server of this pod or machine for an ID token.
+
+    Raises:
+        SourceUnavailableError: It refused.
+        NeighbourError: There is none, or it cannot answer now.
+    """
+    return MetadataSource.from_env(audience).read()
 
 
 def request(account: str | None, audience: str, expiration_s: int, kubeconfig: Path | None, context: str | None) -> Secret[str]:

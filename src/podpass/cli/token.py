@@ -55,7 +55,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 @command.command()
 @click.option("--audience", required=True, help="Whom the token is for.")
-@click.option("--source", type=click.Choice(["request", "file"]), default="request", show_default=True, help="Where it comes from.")
+@click.option(
+    "--source", type=click.Choice(["request", "file", "metadata"]), default="request", show_default=True, help="Where it comes from."
+)
 @click.option("--service-account", metavar="NAMESPACE/NAME", help="Whose token to request from the API server.")
 @click.option("--expiration", type=click.IntRange(600, 86400), default=3600, show_default=True, help="Seconds that it shall live.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="The projected token, for --source file.")
@@ -71,14 +73,18 @@ def get(
     kubeconfig: Path | None,
     context: str | None,
 ) -> None:
-    """Print a subject token.
+    """Print a subject token; with --source metadata an ID token of the Google account that a pod acts as.
 
     It is a credential: pipe it on (podpass token get … | podpass token inspect -).
     """
-    from podpass.cli.subject_token import from_file, request
+    from podpass.cli.subject_token import from_file, from_metadata, request
 
-    secret = from_file(token_file, audience) if source == "file" else request(service_account, audience, expiration, kubeconfig, context)
-    _print_secret(secret)
+    if source == "metadata":
+        _print_secret(from_metadata(audience))
+    elif source == "file":
+        _print_secret(from_file(token_file, audience))
+    else:
+        _print_secret(request(service_account, audience, expiration, kubeconfig, context))
 
 
 def _print_secret(secret: "Secret[str]") -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from loopback_server import LoopbackServer, Reply
 from podpass.verify import public_jwk
 from token_forge import kubernetes_claims, rsa_signer
 
@@ -45,6 +46,14 @@ def test_a_token_is_taken_apart_without_its_signature(typed: Type) -> None:
     assert "Nothing here is verified." in ended.out
     assert "system:serviceaccount:shop:checkout" in ended.out
     assert whole.rpartition(".")[2] not in ended.out
+
+
+def test_an_id_token_comes_from_the_metadata_server(typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LoopbackServer(lambda _: Reply(200, b"an.id.token", {"Metadata-Flavor": "Google"})) as server:
+        monkeypatch.setenv("GCE_METADATA_HOST", server.url.removeprefix("http://"))
+        ended = typed("token", "get", "--source", "metadata", "--audience", "https://orders.example")
+    assert (ended.code, ended.out, ended.err) == (0, "an.id.token\n", "")
+    assert "audience=https%3A%2F%2Forders.example&" in server.seen[0].path
 
 
 def test_moments_of_a_token_are_told_as_dates_where_there_are_such(typed: Type) -> None:
