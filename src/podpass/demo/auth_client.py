@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The second article's client: asks SERVICE_ENDPOINT again and again, and says what it is answered.
 
-Run by the sandbox for the image `podpass.dev/demo/auth-client`. The token comes from `podpass.client`, which adds it to each request.
+Run by the sandbox for the image `podpass.dev/demo/auth-client`. IDENTITY says which token, or which two, `podpass.client` adds to each
+request.
 """
 
 import os
@@ -22,12 +23,13 @@ def ask(http: httpx2.Client, path: str) -> str:
         response = http.get(path)
     except (httpx2.HTTPError, PodpassError) as error:
         return f"GET {path} failed: {error}"
-    return f"GET {path} {response.status_code} {response.text.strip()}"
+    return f"GET {path} {response.status_code} {' '.join(response.text.split())}"
 
 
 def main() -> None:
     """Ask until the pod ends."""
-    with httpx2.Client(base_url=os.environ["SERVICE_ENDPOINT"], auth=BearerAuth.from_env(), timeout=10) as http:
+    client = httpx2.Client(base_url=os.environ["SERVICE_ENDPOINT"], timeout=10)
+    with BearerAuth.from_env().attach(client) as http:
         while True:
             for path in _PATHS:
                 print(ask(http, path), flush=True)

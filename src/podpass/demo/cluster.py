@@ -100,6 +100,12 @@ def delete_pod(client: KubeClient, namespace: str, name: str) -> None:
     until(client, lambda: client.find(Request("GET", path, f"read the pod {namespace}/{name}")) is None, f"pod {name} to go")
 
 
+def delete_pod_if_there(client: KubeClient, namespace: str, name: str) -> None:
+    """Do as `delete_pod`; nothing happens if there is none."""
+    if client.find(Request("GET", f"{_CORE}/{namespace}/pods/{name}", f"read the pod {namespace}/{name}")):
+        delete_pod(client, namespace, name)
+
+
 def token_of_pod(client: KubeClient, namespace: str, name: str, audience: str) -> Secret[str]:
     """Ask for a token that ends with a pod, as kubelet does for the pod's own."""
     pod = client.call(Request("GET", f"{_CORE}/{namespace}/pods/{name}", f"read the pod {namespace}/{name}"))

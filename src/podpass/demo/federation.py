@@ -5,8 +5,6 @@ As the article does, the issuer moves to a public bucket and the cluster's P-256
 order that leaves nobody without a valid token: announce the key, publish, switch. The binding is left out at first, to see Google refuse.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +16,7 @@ import yaml
 from podpass.config.federation import Federation
 from podpass.config.reading import load
 from podpass.demo import cluster
-from podpass.demo.stage import Stage, staged
+from podpass.demo.stage import Stage, operator, staged
 from podpass.demo.story import Story, expect
 from podpass.federate import destroy as taking
 from podpass.federate.apply import apply
@@ -26,8 +24,7 @@ from podpass.federate.planning import Prepared, prepare
 from podpass.federate.receipt import NAMESPACE
 from podpass.federate.resource import Kind
 from podpass.federate.safety import Allowances
-from podpass.google.operator import find
-from podpass.google.rest import GoogleClient, new_http
+from podpass.google.rest import GoogleClient
 from podpass.google.storage import create_bucket, delete_bucket
 from podpass.kube.client import KubeClient
 from podpass.sandbox.cluster import IssuerChange
@@ -49,16 +46,9 @@ def tell(*, control_plane: Path | None = None) -> Story:
     """
     story = Story("federation")
     settings = SandboxSettings(key_type="p256", propagation=_PROPAGATION, control_plane=control_plane)
-    with staged(settings) as stage, _google() as google:
+    with staged(settings) as stage, operator() as google:
         _Walk(story, stage, google, load(_FILES / "podpass.yaml")).walk()
     return story
-
-
-@contextmanager
-def _google() -> Iterator[GoogleClient]:
-    http = new_http()
-    with GoogleClient(find(http), http=http) as google:
-        yield google
 
 
 @dataclass(slots=True)

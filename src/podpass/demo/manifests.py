@@ -23,7 +23,7 @@ Json = dict[str, Any]
 _KNOWN: Final = {"apiVersion", "kind", "resources", "generatorOptions", "configMapGenerator"}
 _KNOWN_OF_MAPS: Final = {"name", "namespace", "files", "envs"}
 # kustomize's order, as far as it matters here: what others need comes first.
-_ORDER: Final = ("Namespace", "ServiceAccount", "ClusterRoleBinding", "ConfigMap", "Pod")
+_ORDER: Final = ("Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRoleBinding", "ConfigMap", "Pod")
 _OLDEST_KUBECTL: Final = (1, 29)  # older ones read only what the sandbox's API server does not have
 
 
@@ -38,7 +38,7 @@ def kubectl() -> str | None:
 
 
 def apply(client: KubeClient, folder: Path) -> list[str]:
-    """Make everything in a folder that is not there yet; return a line for each object."""
+    """Make everything in a folder that is not there yet, and bring its config maps up to date; return a line for each object."""
     if program := kubectl():
         return _run(program, "apply", "-k", str(folder))
     return [make(client, manifest) for manifest in read(folder)]
@@ -96,8 +96,20 @@ def make(client: KubeClient, manifest: Json) -> str:
     except KubeRefusedError as error:
         if error.kind is not FaultKind.ALREADY_EXISTS:
             raise
-        return f"{_label(manifest)} unchanged"
+        return f"{_label(manifest)} {'configured' if _renew(client, manifest) else 'unchanged'}"
     return f"{_label(manifest)} created"
+
+
+def _renew(client: KubeClient, manifest: Json) -> bool:
+    """Give a config map the data of its manifest; return whether it had others."""
+    if manifest["kind"] != "ConfigMap":
+        return False
+    path = _path(manifest)
+    found = client.call(Request("GET", path, f"read {_label(manifest)}"))
+    if found.get("data") == manifest["data"]:
+        return False
+    client.call(Request("PUT", path, f"change {_label(manifest)}", body={**found, "data": manifest["data"]}))
+    return True
 
 
 def _path(manifest: Json) -> str:

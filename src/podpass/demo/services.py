@@ -39,6 +39,7 @@ _EXAMPLE: Final = "examples/second-article"
 NAMESPACE: Final = "id-namespace"
 CLIENT: Final = "auth-client"
 SERVER: Final = "auth-server"
+_PORT: Final = "8391"
 AUDIENCE: Final = "https://auth-server.example"
 ACCOUNT: Final = ServiceAccountRef(NAMESPACE, "gke-sa")
 _OTHER_ACCOUNT: Final = ServiceAccountRef(NAMESPACE, "default")
@@ -75,7 +76,8 @@ def files() -> Iterator[Path]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        (folder / "endpoint.env").write_text(f"PORT={port}\nSERVICE_ENDPOINT=http://127.0.0.1:{port}\n")
+        for name in ("endpoint.env", "server.yaml"):
+            (folder / name).write_text((folder / name).read_text().replace(_PORT, str(port)))
         yield folder
 
 

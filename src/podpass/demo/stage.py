@@ -11,6 +11,8 @@ from podpass.demo import cluster
 from podpass.demo.comparison import Comparison, compare
 from podpass.demo.images import IMAGES
 from podpass.demo.story import Story, expect
+from podpass.google.operator import find
+from podpass.google.rest import GoogleClient, new_http
 from podpass.kube.client import KubeClient, connect
 from podpass.kube.kubeconfig import load as load_kubeconfig
 from podpass.sandbox.cluster import Cluster, IssuerChange
@@ -56,6 +58,14 @@ def staged(settings: SandboxSettings) -> Iterator[Stage]:
     with HostedSandbox(settings, images=IMAGES) as sandbox, _environment(sandbox.environment()), connect(load_kubeconfig()) as kube:
         cluster.until(kube, lambda: cluster.is_settled(kube), "the cluster to settle")
         yield Stage(sandbox, kube)
+
+
+@contextmanager
+def operator() -> Iterator[GoogleClient]:
+    """Ask Google as that user."""
+    http = new_http()
+    with GoogleClient(find(http), http=http) as google:
+        yield google
 
 
 @contextmanager

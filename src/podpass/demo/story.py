@@ -17,6 +17,12 @@ class StoryError(PodpassError):
     code = "demo.unexpected"
 
 
+class NotHereError(StoryError):
+    """The story needs what this machine does not have."""
+
+    code = "demo.not-here"
+
+
 @dataclass(slots=True)
 class Step:
     """One step.

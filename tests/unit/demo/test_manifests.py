@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from podpass.demo import manifests
+from podpass.demo import google, manifests, services
 from podpass.demo.services import FILES
 from podpass.demo.story import StoryError
 from podpass.policy.reading import parse
@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 SHIPPED = Path(manifests.__file__).parent
 
 
-@pytest.mark.parametrize("name", ["first_article", "second_article"])
+@pytest.mark.parametrize("name", ["first_article", "second_article", "second_article_google"])
 def test_demo_walks_the_very_files_of_the_examples(name: str) -> None:
     shipped = {file.name: file.read_text() for file in (SHIPPED / name).iterdir()}
     example = {file.name: file.read_text() for file in (EXAMPLES / name.replace("_", "-")).iterdir()}
@@ -30,9 +30,10 @@ def by_name(objects: list[Any]) -> dict[tuple[str, str], Any]:
 
 @pytest.mark.kubectl
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-def test_kustomization_is_read_as_kubectl_reads_it() -> None:
-    done = subprocess.run(["kubectl", "kustomize", str(FILES)], capture_output=True, text=True, check=True)
-    assert by_name(manifests.read(FILES)) == by_name(list(yaml.safe_load_all(done.stdout)))
+@pytest.mark.parametrize("folder", [services.FILES, google.FILES], ids=lambda folder: folder.name)
+def test_kustomization_is_read_as_kubectl_reads_it(folder: Path) -> None:
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=True)
+    assert by_name(manifests.read(folder)) == by_name(list(yaml.safe_load_all(done.stdout)))
 
 
 def test_what_others_need_is_made_before_them() -> None:
