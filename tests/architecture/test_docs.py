@@ -6,22 +6,31 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from architecture.doc_blocks import Block, blocks_of
 from podpass.cli.root import COMMANDS
 from podpass.config.reading import load
 from podpass.demo.images import IMAGES
+from podpass.sandbox import faults_file
 from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# Entering a sandbox is what the test has done already; the README's targets run in CI themselves.
-SKIPPED = re.compile(r"make\b|podpass sandbox exec -- bash$")
+# Entering a sandbox is what the test has done already; the README's targets run in CI themselves; the longest demo has a test of its own,
+# which reads the table in the tutorial.
+SKIPPED = re.compile(r"make\b|podpass sandbox exec -- bash$|podpass demo google$")
+
+TOOLS = {"kubectl": "https://kubernetes.io/docs/tasks/tools/", "gcloud": "https://cloud.google.com/sdk/docs/install"}
+
+# A dozen calls of gcloud, which take a second each, are for the long suite; a scenario test walks the same way.
+LONG = {"adopt-what-exists.md"}
 
 
 def ids(path: Path) -> str:
@@ -37,6 +46,13 @@ def test_federation_files_in_the_documents_are_good(path: Path, tmp_path: Path) 
             load(file)
 
 
+def test_faults_files_in_the_documents_are_good() -> None:
+    files = [block.text for path in DOCUMENTS for block in blocks_of(path) if block.language == "yaml" and "kind: Faults" in block.text]
+    assert files
+    for text in files:
+        faults_file.parse(text.encode(), Path("faults.yaml"), kubernetes=True)
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
@@ -49,11 +65,19 @@ def test_the_index_leads_to_every_document() -> None:
     assert [path for path in documents if f"({path})" not in index] == []
 
 
-@pytest.mark.parametrize("path", [path for path in DOCUMENTS if any(block.language == "console" for block in blocks_of(path))], ids=ids)
+def _with_commands() -> Iterator[ParameterSet]:
+    for path in DOCUMENTS:
+        if any(block.language == "console" for block in blocks_of(path)):
+            yield pytest.param(path, marks=[pytest.mark.slow] if path.name in LONG else [], id=ids(path))
+
+
+@pytest.mark.parametrize("path", list(_with_commands()))
 def test_commands_in_the_documents_do_what_they_say(path: Path, tmp_path: Path) -> None:
     blocks = blocks_of(path)
-    if "kubectl" in path.read_text() and not shutil.which("kubectl"):
-        pytest.skip("kubectl is not installed: https://kubernetes.io/docs/tasks/tools/")
+    commands = "\n".join(command for block in blocks if block.language == "console" for command, _ in block.commands)
+    for tool, where in TOOLS.items():
+        if tool in commands and not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed: {where}")
     with HostedSandbox(SandboxSettings(propagation=timedelta(milliseconds=200)), images=IMAGES) as sandbox:
         environment = os.environ | sandbox.environment()
         environment |= {"PATH": f"{Path(sys.executable).parent}:{environment['PATH']}", "NO_COLOR": "1", "COLUMNS": "80"}

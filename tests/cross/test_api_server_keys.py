@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from podpass.discovery import KeyCache, TokenReviewer, patiently
 from podpass.discovery.api_server import ApiServerOrigin, InClusterApi
+from podpass.discovery.key_cache import KeyCache
 from podpass.discovery.kube import KubeApi
+from podpass.discovery.patience import patiently
+from podpass.discovery.token_review import TokenReviewer
 from podpass.errors import RefusedError, TokenRevokedError
 from podpass.kube import issuer, kubeconfig, objects
 from podpass.kube.client import KubeClient, Request, connect

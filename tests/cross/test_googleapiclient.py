@@ -44,3 +44,20 @@ def test_objects_of_every_size_come_back_by_either_upload(found: dict[str, Any])
 
 def test_services_are_enabled_and_listed(found: dict[str, Any]) -> None:
     assert {"iam.googleapis.com", "sts.googleapis.com"} <= set(found["services"])
+
+
+def test_groups_are_found_with_everybody_who_is_in_them(found: dict[str, Any]) -> None:
+    assert found["groups"] == {
+        "email": "team@example.com",
+        "has": {"hasMembership": True},
+        "of": ["inner@example.com", "team@example.com"],
+        "members": ["DIRECT", "INDIRECT"],
+        "missing": 403,
+    }
+
+
+def test_a_service_is_made_once_and_deleted(found: dict[str, Any]) -> None:
+    run = found["cloud_run"]
+    assert run["url"].startswith("https://found-")
+    assert run["url"].endswith("-ew.a.run.app")
+    assert (run["again"], run["left"]) == ([409, "Resource 'found' already exists."], [])

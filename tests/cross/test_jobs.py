@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from node_world import SH, NodeWorld
+from node_world import NodeWorld
 from podpass.sandbox.cluster import IssuerChange
 from podpass.sandbox.cluster_client import StatusError
+from pods import SH
 
 Json = dict[str, Any]
 JOBS = "/apis/batch/v1/namespaces/default/jobs"

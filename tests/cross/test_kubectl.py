@@ -13,7 +13,8 @@ from typing import Any
 import jwt
 import pytest
 
-from node_world import SH, NodeWorld
+from node_world import NodeWorld
+from pods import SH
 
 pytestmark = [pytest.mark.kubectl, pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")]
 
@@ -195,6 +196,28 @@ def test_typed_creations_arrive_whole(kubectl: Kubectl) -> None:
     assert '(AlreadyExists): namespaces "typed" already exists' in kubectl.fails("create", "namespace", "typed")
     assert kubectl("delete", "namespace", "typed") == 'namespace "typed" deleted\n'
     assert '(NotFound): namespaces "typed" not found' in kubectl.fails("get", "namespace", "typed")
+
+
+def test_a_role_in_a_namespace_gives_what_its_rules_say_and_no_more(kubectl: Kubectl) -> None:
+    kubectl("create", "serviceaccount", "reader")
+    own = ("--token", kubectl("create", "token", "reader").strip(), "auth", "can-i")
+    kubectl("create", "role", "reads-itself", "--verb=get", "--resource=serviceaccounts", "--resource-name=reader")
+    assert kubectl.run(*own, "get", "serviceaccounts/reader").stdout.endswith("no\n")
+    kubectl("create", "rolebinding", "reader", "--role=reads-itself", "--serviceaccount=default:reader")
+    assert "Role/reads-itself" in kubectl("get", "rolebinding", "reader")
+    assert kubectl.run(*own, "get", "serviceaccounts/reader").stdout.endswith("yes\n")
+    others = (
+        ("get", "serviceaccounts/default"),
+        ("get", "serviceaccounts"),
+        ("update", "serviceaccounts/reader"),
+        ("create", "serviceaccounts/reader", "--subresource=token"),
+        ("get", "configmaps/reader"),
+        ("get", "serviceaccounts/reader", "--namespace=kube-system"),
+    )
+    assert [action for action in others if not kubectl.run(*own, *action).stdout.endswith("no\n")] == []
+    kubectl("delete", "role", "reads-itself")
+    assert kubectl.run(*own, "get", "serviceaccounts/reader").stdout.startswith("no")
+    kubectl("delete", "rolebinding", "reader")
 
 
 def test_account_that_is_bound_to_the_auth_delegator_may_review_tokens(kubectl: Kubectl) -> None:

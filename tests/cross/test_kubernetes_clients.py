@@ -19,7 +19,8 @@ from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import ConfigMap, Pod, ServiceAccount, ServiceAccountToken
 from lightkube.types import PatchType
 
-from node_world import SH, NodeWorld
+from node_world import NodeWorld
+from pods import SH
 
 POD_SPEC = {"restartPolicy": "Never", "containers": [{"name": "main", "image": SH, "args": ["echo hello"]}]}
 

@@ -10,9 +10,10 @@ import httpx2
 import jwt
 import pytest
 
-from node_world import SH, NodeWorld
+from node_world import NodeWorld
 from podpass.sandbox.cluster import IssuerChange
 from podpass.sandbox.cluster_client import StatusError
+from pods import SH
 
 AUDIENCE = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q"
 TOKENS = "/var/run/secrets/tokens/gcp-ksa"
@@ -302,14 +303,9 @@ def test_pod_of_a_node_agent_that_went_away_is_lost_or_started_again(node_world:
     assert (pod["status"]["phase"], terminated(pod)["reason"]) == ("Failed", "ContainerStatusUnknown")
     again = node_world.until(lambda: node_world.pod("always")["status"]["containerStatuses"][0], lambda status: status["restartCount"] == 1)
     assert again["lastState"]["terminated"]["exitCode"] == 137
+    status = node_world.pod("always")["status"]
+    assert status["podIPs"] == [{"ip": status["podIP"]}]
     node_world.delete_pod("always", 0)
-
-
-def test_sidecar_is_refused_with_its_reason(node_world: NodeWorld) -> None:
-    node_world.make_pod("sidecar", "true", initContainers=[{"name": "proxy", "image": SH, "args": ["sleep 60"], "restartPolicy": "Always"}])
-    message = node_world.until(lambda: node_world.events("sidecar").get("FailedSync", ""), bool)
-    assert "init containers that go on running (proxy) need a real cluster" in message
-    node_world.delete_pod("sidecar", 0)
 
 
 def test_logs_are_for_the_api_server_alone(node_world: NodeWorld) -> None:

@@ -13,6 +13,8 @@ from node_world import NodeWorld
 from podpass.sandbox.node.mounts import Way, bubblewrap_command, choose, plan
 
 VOLUMES = [{"name": "c", "configMap": {"name": "words"}}]
+# A leased path is the machine's, and so every other test's.
+HOME = f"/var/run/podpass-ways-{os.getpid()}"
 
 
 def container(path: str) -> dict[str, Any]:
@@ -35,9 +37,9 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_pod_finds_its_volume_and_the_machine_keeps_no_trace(world: NodeWorld) -> None:
-    world.make_pod("finds", "cat /var/run/podpass-ways/deep/word", container=container("/var/run/podpass-ways/deep"), volumes=VOLUMES)
+    world.make_pod("finds", f"cat {HOME}/deep/word", container=container(f"{HOME}/deep"), volumes=VOLUMES)
     assert world.output("finds") == "here"
-    world.until(lambda: Path("/var/run/podpass-ways").exists(), lambda there: not there)
+    world.until(lambda: Path(HOME).exists(), lambda there: not there)
 
 
 def test_pod_finds_no_secrets_of_the_sandbox_by_path(world: NodeWorld, request: pytest.FixtureRequest) -> None:
@@ -50,19 +52,17 @@ def test_pod_finds_no_secrets_of_the_sandbox_by_path(world: NodeWorld, request: 
 
 
 def test_two_pods_that_want_one_path_are_both_served(world: NodeWorld) -> None:
-    path = "/var/run/podpass-ways"
     for name in ("one", "two"):
-        world.make_pod(name, f"cat {path}/word; sleep 0.3; cat {path}/word", container=container(path), volumes=VOLUMES)
+        world.make_pod(name, f"cat {HOME}/word; sleep 0.3; cat {HOME}/word", container=container(HOME), volumes=VOLUMES)
     assert [world.output(name) for name in ("one", "two")] == ["herehere", "herehere"]
-    world.until(lambda: Path(path).exists(), lambda there: not there)
+    world.until(lambda: Path(HOME).exists(), lambda there: not there)
 
 
 def test_end_of_the_node_agent_leaves_no_path_and_no_process_behind(world: NodeWorld) -> None:
-    path = "/var/run/podpass-ways"
-    world.make_pod("runs", f"cat {path}/word; echo; exec sleep 61.{os.getpid()}", container=container(path), volumes=VOLUMES)
+    world.make_pod("runs", f"cat {HOME}/word; echo; exec sleep 61.{os.getpid()}", container=container(HOME), volumes=VOLUMES)
     world.until(lambda: world.log_or_nothing("runs"), lambda said: said == "here\n")
     world.restart_agent()
-    assert not Path(path).exists()
+    assert not Path(HOME).exists()
     assert subprocess.run(["pgrep", "-f", f"sleep 61.{os.getpid()}"], capture_output=True, check=False).stdout == b""
     world.delete_pod("runs", 0)
 

@@ -6,6 +6,8 @@ A process of its own, since httplib2 reads the authority to trust when it is imp
 
 import io
 import json
+import os
+import urllib.request
 from typing import Any
 
 import google.auth
@@ -82,9 +84,40 @@ def services(credentials: Any, project: str) -> list[str]:  # noqa: ANN401
         return [service["config"]["name"] for service in enabled["services"]]
 
 
+def groups(credentials: Any, _project: str) -> dict[str, Any]:  # noqa: ANN401
+    declared = {"team@example.com": ["inner@example.com"], "inner@example.com": ["someone@example.com"]}
+    door = {"Authorization": f"Bearer {os.environ['PODPASS_SANDBOX_ADMIN_TOKEN']}"}
+    asked = urllib.request.Request(f"{os.environ['PODPASS_SANDBOX_ADMIN']}/groups", json.dumps(declared).encode(), door, method="PUT")
+    urllib.request.urlopen(asked).close()
+    with build("cloudidentity", "v1", credentials=credentials) as identity:
+        api, memberships = identity.groups(), identity.groups().memberships()
+        name = api.lookup(groupKey_id="team@example.com").execute()["name"]
+        key = "member_key_id == 'someone@example.com'"
+        searched = memberships.searchTransitiveGroups(parent="groups/-", query=f"{key} && 'x' in labels").execute()
+        return {
+            "email": api.get(name=name).execute()["groupKey"]["id"],
+            "has": memberships.checkTransitiveMembership(parent=name, query=key).execute(),
+            "of": sorted(each["groupKey"]["id"] for each in searched["memberships"]),
+            "members": [each["relationType"] for each in memberships.searchTransitiveMemberships(parent=name).execute()["memberships"]],
+            "missing": refused(api.lookup(groupKey_id="none@example.com"))[0],
+        }
+
+
+def cloud_run(credentials: Any, project: str) -> dict[str, Any]:  # noqa: ANN401
+    container = {"image": "podpass.dev/unknown"}
+    body = {"metadata": {"name": "found", "namespace": project}, "spec": {"template": {"spec": {"containers": [container]}}}}
+    regional = {"api_endpoint": "https://europe-west1-run.googleapis.com"}
+    with build("run", "v1", credentials=credentials, client_options=regional) as run:
+        api = run.namespaces().services()
+        made = api.create(parent=f"namespaces/{project}", body=body).execute()
+        again = refused(api.create(parent=f"namespaces/{project}", body=body))
+        api.delete(name=f"namespaces/{project}/services/found").execute()
+        return {"url": made["status"]["url"], "again": again, "left": api.list(parent=f"namespaces/{project}").execute()["items"]}
+
+
 def main() -> None:
     credentials, project = google.auth.default()
-    walks = (pools, project_policy, objects, services)
+    walks = (pools, project_policy, objects, services, groups, cloud_run)
     print(json.dumps({walk.__name__: walk(credentials, str(project)) for walk in walks}))
 
 

@@ -38,6 +38,7 @@ class Gallows:
         at: The request to kill at, from 1; 0: none.
         moment: Before it is sent on, or after it was answered.
         signal: SIGKILL; another one is sent before, and the request is passed on.
+        every: Each so-manieth request of any kind is not passed on: in turn, it is answered with 503 or its connection is cut; 0: none.
     """
 
     counts: Callable[[str, str], bool] = lambda _verb, _path: True
@@ -46,6 +47,8 @@ class Gallows:
     signal: int = signal.SIGKILL
     seen: int = 0
     pid: int = 0
+    every: int = 0
+    met: int = 0
     trail: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _known: threading.Event = field(default_factory=threading.Event)
@@ -54,6 +57,14 @@ class Gallows:
         """Say whom to kill."""
         self.pid = pid
         self._known.set()
+
+    def weather(self) -> Literal["", "503", "cut"]:
+        """Return what happens to the next request, whatever it is."""
+        with self._lock:
+            self.met += 1
+            if not self.every or self.met % self.every:
+                return ""
+            return "503" if self.met // self.every % 2 else "cut"
 
     def judge(self, verb: str, path: str) -> bool:
         """Count a request; return whether it is the last one."""
@@ -163,6 +174,14 @@ class _Passage(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         gallows = self.middle.gallows
+        if struck := gallows.weather():
+            if struck == "503":
+                self.send_response(503)
+                self.send_header("content-length", "0")
+                self.end_headers()
+            else:
+                self.close_connection = True
+            return
         is_last = gallows.judge(self.command, self.path)
         if is_last and gallows.moment == "before":
             gallows.kill()

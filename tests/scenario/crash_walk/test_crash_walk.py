@@ -31,6 +31,9 @@ COMMANDS = {
     "undelete": ["apply", "--yes", "--allow-undelete", "*", "--file", FILE],
 }
 SAMPLES = 5
+# In bad weather each so-manieth request fails; not often enough for one to fail each time that it is repeated.
+EVERY = 7
+LATER = (11, 13, 17, 19, 0)
 MOMENTS: tuple[Moment, ...] = ("before", "after")
 SHORT = timedelta(milliseconds=100)
 # What is given out anew each time: unique ids of accounts, and uids of Kubernetes.
@@ -143,6 +146,34 @@ def test_a_killed_run_is_finished_by_the_next_one(world: World, command: str) ->
         at = 1 + index * (len(trail) - 1) // (SAMPLES - 1)
         moment = MOMENTS[index % 2]
         walk(world, command, moment, at, Gallows(is_writing, at, moment), end)
+
+
+def finished(world: World, command: str, middle: Middle) -> bool:
+    """Run a command until it succeeds; a run that gives up in bad weather is run again, as it says, and meets other weather."""
+    return any(world.forge.run(COMMANDS[command], middle, Gallows(every=every)) == 0 for every in LATER)
+
+
+def storm(world: World, command: str, at: int, end: Any) -> None:  # noqa: ANN401 - JSON
+    """Kill at a request that writes, while every so-manieth request of all fails; run until it succeeds, compare."""
+    with world.from_state(BEGINNINGS[command]) as (sandbox, middle):
+        code = world.forge.run(COMMANDS[command], middle, Gallows(is_writing, at, MOMENTS[at % 2], every=EVERY))
+        assert code in {0, 1, -9}, world.forge.output.read_text()
+        assert finished(world, command, middle), world.forge.output.read_text()
+        assert stable(sandbox) == end, f"{command} in bad weather, killed at write {at}"
+    gc.collect()
+
+
+def test_a_killed_run_is_finished_in_bad_weather_too(world: World) -> None:
+    end, trail = expected(world, "apply")
+    storm(world, "apply", len(trail) // 2, end)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["apply", "undelete"])
+def test_every_killed_write_is_made_good_in_bad_weather(world: World, command: str) -> None:
+    end, trail = expected(world, command)
+    for at in range(1, len(trail) + 1):
+        storm(world, command, at, end)
 
 
 def test_ctrl_c_says_how_far_it_came_and_the_next_run_continues(world: World) -> None:

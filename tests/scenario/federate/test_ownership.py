@@ -7,12 +7,15 @@ from pathlib import Path
 
 import yaml
 
+from podpass.federate.receipt import NAMESPACE
 from podpass.google import iam, storage
 from podpass.google.policy import add_member
 from podpass.google.policy_edit import edit_policy
 from podpass.google.projects import ProjectPolicy
 from podpass.google.storage import StoredObject
+from podpass.kube.client import Request
 from podpass.kube.config_maps import ConfigMap, create_config_map, get_config_map, replace_config_map
+from podpass.kube.objects import get_namespace
 from podpass.names import PoolName
 from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings
@@ -49,6 +52,28 @@ def test_destroy_leaves_nothing_but_tombstones(story: Story) -> None:
     assert stones == {f"pool {pool}", f"provider {pool}/providers/cluster"}
     assert after == before
     assert "no receipt" in story.done("destroy", "--yes")
+
+
+def test_whatever_has_moved_into_the_namespace_survives_and_is_looked_for_among_all_kinds(
+    story_in: Callable[[HostedSandbox], Story],
+) -> None:
+    with HostedSandbox(SandboxSettings(propagation=SHORT, account_visibility=SHORT)) as sandbox:
+        story = story_in(sandbox)
+        story.done("apply", "--yes")
+        roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/roles"
+        body = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": "theirs", "namespace": NAMESPACE},
+            "rules": [],
+        }
+        story.kube.call(Request("POST", roles, "create a role", body=body))
+        story.done("destroy", "--yes")
+        assert story.kube.find(Request("GET", f"{roles}/theirs", "read the role")) is not None
+        story.kube.call(Request("DELETE", f"{roles}/theirs", "delete the role"))
+        story.done("apply", "--yes", "--allow-undelete", "*")
+        story.done("destroy", "--yes")
+        assert get_namespace(story.kube, NAMESPACE) is None
 
 
 def test_foreign_bindings_and_conditions_survive(story: Story) -> None:

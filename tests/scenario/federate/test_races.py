@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What others do between the plan and its application, or at the same time."""
 
+import os
+
 import pytest
 
 from podpass.config.reading import load
 from podpass.errors import DriftSincePlanError, PartlyAppliedError
 from podpass.federate.apply import apply
 from podpass.federate.planning import Prepared, prepare
+from podpass.federate.receipt import NAMESPACE, config_map_name
 from podpass.federate.safety import Allowances
+from podpass.federate.turn import turn
 from podpass.google import iam, storage
 from podpass.google.policy import add_member
 from podpass.google.policy_edit import edit_policy
 from podpass.google.projects import ProjectPolicy
 from podpass.google.storage import StoredObject
+from podpass.kube.leases import get_lease
 from podpass.names import PoolName
 from scenario.federate.conftest import Story
 
@@ -28,6 +33,19 @@ def test_the_second_of_two_runs_at_once_stops_before_its_first_change(story: Sto
         apply(second, Allowances())
     assert caught.value.full_code == "plan.concurrent"
     assert "Nothing to change" in story.done("plan")
+
+
+def test_while_one_changes_the_federation_the_other_is_told_who_and_nothing_is_left_of_it(story: Story) -> None:
+    plan = prepared(story)
+    with turn(story.kube, story.name, "apply"), pytest.raises(DriftSincePlanError) as caught:
+        apply(plan, Allowances())
+    assert f"process {os.getpid()}) is changing the federation {story.name}" in caught.value.what
+    apply(plan, Allowances())
+    with turn(story.kube, story.name, "apply"):
+        refused = story.run("destroy", "--yes").error
+        assert refused is not None
+        assert "is changing the federation" in refused.what
+    assert get_lease(story.kube, NAMESPACE, config_map_name(story.name)) is None
 
 
 def test_who_writes_a_policy_between_plan_and_apply_loses_nothing(story: Story) -> None:
