@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What does it cost to add a workload's token to a request, beside the bare library and beside google-auth?
+"""What does it cost to add a workload's token to a request, or two, beside the bare library and beside google-auth?
 
 CPU time of this process, against a plain HTTP server in another one, over kept connections. Every round measures all subjects one after the
 other, in an order that turns, and each subject is compared with its bare library in the same round. Prints a table, then one JSON object.
@@ -29,6 +29,7 @@ from google.oauth2.credentials import Credentials
 import podpass.client.httpx2
 import podpass.client.requests
 import podpass.client.urllib3
+from podpass.names import Secret
 from podpass.sources.file import FileSource
 
 ROUNDS = 31
@@ -50,14 +51,28 @@ Server(Config(app, log_level="error", access_log=False, lifespan="off")).run([li
 PAIRS = {
     "httpx2 + the header itself": "httpx2",
     "httpx2 + podpass": "httpx2",
+    "httpx2 + two tokens": "httpx2",
     "requests + the header itself": "requests",
     "requests + podpass": "requests",
+    "requests + two tokens": "requests",
     "requests + google-auth": "requests",
     "urllib3 + the header itself": "urllib3",
     "urllib3 + podpass": "urllib3",
+    "urllib3 + two tokens": "urllib3",
 }
 
 Subject = Callable[[], object]
+
+
+class Given:
+    """A source that has to be asked, as the metadata server is; in a benchmark it is asked once."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def read(self) -> Secret[str]:
+        """Return the token."""
+        return Secret(self._token, "ID token")
 
 
 def subjects(url: str, folder: Path) -> dict[str, Subject]:
@@ -66,14 +81,18 @@ def subjects(url: str, folder: Path) -> dict[str, Subject]:
     token = pyjwt.encode({"exp": int(time.time()) + 3600, "sub": "system:serviceaccount:shop:checkout", "x": "x" * 700}, key)
     (folder / "token").write_text(token)
     source, origins = FileSource(folder / "token"), [url]
+    google_source = Given(token)
     bare, signed = httpx2.Client(), httpx2.Client(auth=podpass.client.httpx2.BearerAuth(source, origins=origins))
-    session, signed_session = requests.Session(), requests.Session()
+    twice = podpass.client.httpx2.BearerAuth(source, origins=origins, serverless=google_source).attach(httpx2.Client())
+    session, signed_session, twice_session = requests.Session(), requests.Session(), requests.Session()
     signed_session.auth = podpass.client.requests.BearerAuth(source, origins=origins)
+    twice_session.auth = podpass.client.requests.BearerAuth(source, origins=origins, serverless=google_source)
     expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)
     google = AuthorizedSession(Credentials(token, expiry=expiry))
     pool = urllib3.PoolManager()
     signed_pool = podpass.client.urllib3.BearerAuth(source, origins=origins).attach(urllib3.PoolManager())
-    for of_requests in (session, signed_session, google):
+    twice_pool = podpass.client.urllib3.BearerAuth(source, origins=origins, serverless=google_source).attach(urllib3.PoolManager())
+    for of_requests in (session, signed_session, twice_session, google):
         # Else the bare one looks for a netrc file at each request, which `auth` makes needless: podpass would add less than nothing.
         of_requests.trust_env = False
     header = {"authorization": f"Bearer {token}"}
@@ -81,13 +100,16 @@ def subjects(url: str, folder: Path) -> dict[str, Subject]:
         "httpx2": lambda: bare.get(url),
         "httpx2 + the header itself": lambda: bare.get(url, headers=header),
         "httpx2 + podpass": lambda: signed.get(url),
+        "httpx2 + two tokens": lambda: twice.get(url),
         "requests": lambda: session.get(url),
         "requests + the header itself": lambda: session.get(url, headers=header),
         "requests + podpass": lambda: signed_session.get(url),
+        "requests + two tokens": lambda: twice_session.get(url),
         "requests + google-auth": lambda: google.get(url),
         "urllib3": lambda: pool.request("GET", url),
         "urllib3 + the header itself": lambda: pool.request("GET", url, headers=header),
         "urllib3 + podpass": lambda: signed_pool.request("GET", url),
+        "urllib3 + two tokens": lambda: twice_pool.request("GET", url),
     }
 
 
@@ -120,6 +142,9 @@ def report(times: dict[str, list[float]]) -> dict[str, object]:
         print(f"{name:30}{value:>11.1f}{more}")
     ratios = {
         "httpx2_share": round(added["httpx2 + podpass"] / medians["httpx2"], 4),
+        "httpx2_two_tokens_over_one": round(added["httpx2 + two tokens"] / added["httpx2 + podpass"], 3),
+        "requests_two_tokens_over_one": round(added["requests + two tokens"] / added["requests + podpass"], 3),
+        "urllib3_two_tokens_over_one": round(added["urllib3 + two tokens"] / added["urllib3 + podpass"], 3),
         "requests_podpass_over_google_auth": round(added["requests + podpass"] / added["requests + google-auth"], 3),
     }
     rounded = {name: round(value, 1) for name, value in medians.items()}

@@ -25,8 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from issuer_server import IssuerServer
 from podpass.clock import SteppedClock, SystemClock
-from podpass.discovery import KeyCache, patiently
+from podpass.discovery.key_cache import KeyCache
 from podpass.discovery.oidc import OidcOrigin
+from podpass.discovery.patience import patiently
 from podpass.errors import KeysUnavailableError, UnknownKeyError
 from token_forge import NOW, ec_signer
 
