@@ -20,7 +20,7 @@ The tree::
       NeighbourError         network and protocol; retryable
         UnreachableError, UnexpectedAnswerError, RefusedError
         UnavailableError     not now; says when to ask again
-          KeysUnavailableError, ReviewUnavailableError
+          KeysUnavailableError, ReviewUnavailableError, GroupsUnavailableError, ExchangeUnavailableError
 
 An error says what happened, why, and what to do next, one sentence or more each, built where it is raised. Shells decide the rest:
 `cli` the exit code, `guard` the HTTP status. No message ever holds a token, a key or an `Authorization` header.
@@ -44,13 +44,36 @@ class PodpassError(Exception):
 
     code: ClassVar[str] = "podpass"
     retryable: ClassVar[bool] = False
+    _finer_code: str | None = None
 
     def __init__(self, what: str, why: str = "", next_step: str = "", *, code: str | None = None) -> None:
-        self.what = what
-        self.why = why
-        self.next_step = next_step
-        self.full_code = code or type(self).code
         super().__init__(what, why, next_step)
+        if code is not None:
+            self._finer_code = code
+
+    # Junk is refused thousands of times a second, and mostly nobody asks why.
+    @property
+    def what(self) -> str:
+        """What happened."""
+        what: str = self.args[0]
+        return what
+
+    @property
+    def why(self) -> str:
+        """The reason; may be empty."""
+        why: str = self.args[1]
+        return why
+
+    @property
+    def next_step(self) -> str:
+        """What the reader can do about it; may be empty."""
+        next_step: str = self.args[2]
+        return next_step
+
+    @property
+    def full_code(self) -> str:
+        """The finer code where there is one, else the class's own."""
+        return self._finer_code or self.code
 
     def __str__(self) -> str:
         return " ".join(sentence for sentence in (self.what, self.why, self.next_step) if sentence)
@@ -271,7 +294,19 @@ class KeysUnavailableError(UnavailableError):
     code = "keys.unavailable"
 
 
+class GroupsUnavailableError(UnavailableError):
+    """Nobody can tell now who is in a group."""
+
+    code = "groups.unavailable"
+
+
 class ReviewUnavailableError(UnavailableError):
     """The API server cannot be asked whether it stands by a token."""
 
     code = "review.unavailable"
+
+
+class ExchangeUnavailableError(UnavailableError):
+    """Google cannot be asked for a token now, and there is none left."""
+
+    code = "exchange.unavailable"

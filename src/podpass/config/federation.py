@@ -16,7 +16,9 @@ from podpass.names import GoogleServiceAccount, Issuer, ServiceAccountRef
 
 KIND: Final = "Federation"
 
-Distribution = Literal["auto", "talos", "kubeadm", "k3s", "rke2", "k0s", "minikube", "microk8s", "kind", "eks", "aks", "gke", "other"]
+Distribution = Literal[
+    "auto", "talos", "kubeadm", "k3s", "rke2", "k0s", "minikube", "microk8s", "kind", "kops", "cluster-api", "eks", "aks", "gke", "other"
+]
 Keys = Literal["inline", "bucket", "discovery"]
 
 DEFAULT_MAPPING: Final[Mapping[str, str]] = {"google.subject": "assertion.sub"}

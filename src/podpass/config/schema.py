@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Final
 
 from podpass.config.fields import DOCUMENT
+from podpass.config.shape import Form
 
 PATH: Final = Path(__file__).with_name("federation.schema.json")
 
 
 def render() -> str:
     """Return the schema as it is shipped."""
-    head: dict[str, object] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "podpass federation file"}
-    schema = head | DOCUMENT.schema()
-    return json.dumps(schema, indent=2) + "\n"
+    return schema_of("podpass federation file", DOCUMENT)
+
+
+def schema_of(title: str, document: Form[object]) -> str:
+    """Return the schema of a kind of file."""
+    head: dict[str, object] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
+    return json.dumps(head | document.schema(), indent=2) + "\n"
 
 
 if __name__ == "__main__":
