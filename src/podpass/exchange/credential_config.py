@@ -9,7 +9,7 @@ googleapis.com, or of another universe (a cloud that Google runs for others) whe
 import json
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, NoReturn
@@ -69,6 +69,7 @@ class CredentialConfig:
         service_account: The account to act as, if any.
         lifetime: Of the access token, if the file says so.
         universe: Whose services issue the tokens.
+        file: Where it was read, to be looked at again; None: it was not read from a file.
     """
 
     provider: ProviderName
@@ -77,6 +78,7 @@ class CredentialConfig:
     service_account: GoogleServiceAccount | None = None
     lifetime: timedelta | None = None
     universe: str = UNIVERSE
+    file: str | None = None
 
 
 def load_credential_config(path: str | os.PathLike[str], *, universes: Collection[str] = (UNIVERSE,)) -> CredentialConfig:
@@ -95,7 +97,7 @@ def load_credential_config(path: str | os.PathLike[str], *, universes: Collectio
             "Mount the ConfigMap that `podpass apply` writes, and name the file that holds its key.",
             code="config.credential-config",
         ) from error
-    return read_credential_config(raw, universes=universes)
+    return replace(read_credential_config(raw, universes=universes), file=os.fspath(path))
 
 
 def read_credential_config(raw: bytes | str, *, universes: Collection[str] = (UNIVERSE,)) -> CredentialConfig:

@@ -22,6 +22,7 @@ from podpass.discovery.forks import survive
 from podpass.errors import ConfigError, MalformedTokenError
 from podpass.exchange.credential_config import JWT_TYPE, CredentialConfig
 from podpass.exchange.endpoints import Endpoints
+from podpass.exchange.provider_list import ProviderChoice
 from podpass.exchange.refusals import IAM_CREDENTIALS, STS, exchange_refused, impersonation_refused
 from podpass.exchange.tokens import AccessToken, IdToken, Signature
 from podpass.exchange.wire import is_token, post, read_object, unexpected
@@ -48,6 +49,7 @@ class Exchanger:
 
     Args:
         provider: Whom the subject tokens are for.
+        choice: Chooses another provider of the same pool for a token of another issuer; None: there is but one.
         service_account: The account to act as; None: direct access.
         scopes: Of access tokens, where a call does not name others.
         lifetime: Of the account's access token.
@@ -60,6 +62,7 @@ class Exchanger:
         self,
         provider: ProviderName,
         *,
+        choice: ProviderChoice | None = None,
         service_account: GoogleServiceAccount | None = None,
         scopes: tuple[str, ...] = (CLOUD_PLATFORM,),
         lifetime: timedelta = _DEFAULT_LIFETIME,
@@ -68,6 +71,7 @@ class Exchanger:
         endpoints: Endpoints | None = None,
     ) -> None:
         self.provider = provider
+        self._choice = choice
         self.service_account = service_account
         self.scopes = scopes
         self._lifetime = lifetime
@@ -83,7 +87,15 @@ class Exchanger:
         """Return the exchanger that a credential configuration describes."""
         lifetime = config.lifetime or _DEFAULT_LIFETIME
         endpoints = Endpoints.of(config.universe)
-        return cls(config.provider, service_account=config.service_account, lifetime=lifetime, http=http, clock=clock, endpoints=endpoints)
+        return cls(
+            config.provider,
+            choice=ProviderChoice(config) if config.file else None,
+            service_account=config.service_account,
+            lifetime=lifetime,
+            http=http,
+            clock=clock,
+            endpoints=endpoints,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -118,9 +130,10 @@ class Exchanger:
 
     def federated_token(self, subject_token: Secret[str], scopes: tuple[str, ...] | None = None) -> AccessToken:
         """Return the federated token of a subject token, and go no further; one that is to be traded on has no use for scopes."""
+        provider = self._choice.of(subject_token) if self._choice else self.provider
         form = {
             "grant_type": _GRANT,
-            "audience": self.provider.audience,
+            "audience": provider.audience,
             "scope": _IAM_SCOPE if self.service_account else " ".join(scopes or self.scopes),
             "requested_token_type": _ACCESS_TOKEN_TYPE,
             "subject_token": subject_token.reveal(),
@@ -129,7 +142,7 @@ class Exchanger:
         asked_at = self._clock.now()
         answer = post(self._http, self._endpoints.token, "exchange the subject token", data=form)
         if not answer.is_good:
-            raise exchange_refused(answer, self.provider)
+            raise exchange_refused(answer, provider)
         content = read_object(answer, STS)
         token, expires_in = content.get("access_token"), content.get("expires_in", _MISSING_EXPIRES_IN.total_seconds())
         if not is_token(token):
