@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which provider a subject token is traded at while its cluster moves to another issuer.
 
-A provider takes the tokens of one issuer, and during a move those of two are in use. So the operator lists the providers in a file beside the
-credential configuration, and the `iss` of the token at hand chooses among them. Nobody has verified that claim yet, and it decides nothing
-else: every provider that is listed is of the configuration's own pool, and the security token service judges the token at the one chosen.
+A provider takes the tokens of one issuer, and during a move those of two are in use. So the operator lists the providers in a file beside
+the credential configuration, and the `iss` of the token at hand chooses among them. Nobody has verified that claim yet, and it decides
+nothing else: each provider that is listed is of the configuration's own pool, and the security token service judges the token at it.
 
 Both files are read anew for each exchange, as the token is: kubelet swaps them while the program runs.
 """
