@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a plan, its progress and its end look to a person: within 80 columns, but for addresses, which are never broken: they are copied."""
+"""How a plan, its progress and its end look to a person: within 80 columns, but for addresses, values and commands.
+
+Those are never broken: they are copied.
+"""
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -31,8 +35,8 @@ _LONG = 66  # what an indent leaves of a line
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for stdout or stderr: colours on a terminal only, at most 80 columns."""
-    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    """Return a console for stdout or stderr: colours and bold letters on a terminal only and not with NO_COLOR, at most 80 columns."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
     made.width = min(made.width, WIDTH)
     return made
 
@@ -55,7 +59,7 @@ def show_plan(plan: "Plan", out: Console, cluster: str = "") -> None:
     if plan.changes:
         out.print()
     for caution in plan.warnings:
-        out.print(Text.assemble(("Note: ", "yellow"), wrap(caution.message, first=len("Note: "), columns=out.width)))
+        out.print(Text.assemble(("Note: ", "yellow"), wrap(caution.message, first=len("Note: "), columns=out.width)), soft_wrap=True)
         out.print()
     out.print(Text(summary(plan), style="bold"))
 
@@ -106,8 +110,7 @@ def _value(name: str, value: Any) -> str:  # noqa: ANN401 - a JSON value
         return _keys(value)
     if name == "content":
         return f"{_keys(str(value))}, sha256 {hashlib.sha256(str(value).encode()).hexdigest()[:8]}"
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
+    return value if isinstance(value, str) else json.dumps(value)  # whole: what differs may stand at its end
 
 
 def _keys(text: str) -> str:

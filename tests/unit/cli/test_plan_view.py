@@ -3,15 +3,17 @@ import io
 import json
 import re
 
+import pytest
 from rich.console import Console
 
-from podpass.cli.plan_view import show_plan, summary
+from podpass.cli.plan_view import console, show_plan, summary
 from podpass.cli.wrapping import WIDTH
 from podpass.federate.change import Action, Change, FieldChange
 from podpass.federate.plan import Caution, Plan, Subject
 
 SUBJECT = Subject("demo", "cluster-a", "demo-project", "415104041262", "https://" + "long-issuer." * 8 + "example", "//x")
 KEYS = json.dumps({"keys": [{"kid": "abcdefghijkl"}, {"kid": "mnopqrstuvwx"}]})
+GRANT = "grant/" + "workload-" * 9 + ":storage.objectViewer@bucket/other"
 CHANGES = (
     Change("pool/p", Action.CREATE, {}),
     Change(
@@ -29,7 +31,7 @@ CHANGES = (
     Change("pool/r", Action.UNDELETE, {}),
     Change("pool/s", Action.UNDELETE, {}, known=True),
     Change("bucket/b", Action.ADOPT, {}),
-    Change("grant/" + "workload-" * 9 + ":storage.objectViewer@bucket/other", Action.DELETE, {}),
+    Change(GRANT, Action.DELETE, {}),
 )
 PLAN = Plan(SUBJECT, (), CHANGES, (Caution("no-condition", "Everybody " * 20),))
 
@@ -40,9 +42,9 @@ def shown(plan: Plan) -> str:
     return out.getvalue()
 
 
-def test_every_line_fits_80_columns_but_for_an_address_and_has_no_blanks_at_its_end() -> None:
+def test_every_line_fits_80_columns_but_for_addresses_and_values_and_has_no_blanks_at_its_end() -> None:
     lines = shown(PLAN).splitlines()
-    assert [line.split()[0] for line in lines if len(line) > WIDTH] == ["issuer", "-"]
+    assert [line.split()[:2] for line in lines if len(line) > WIDTH] == [["issuer", SUBJECT.issuer], ["-", "assertion.sub"], ["-", GRANT]]
     assert not [line for line in lines if line != line.rstrip()]
 
 
@@ -67,9 +69,32 @@ def test_values_are_told_as_people_read_them() -> None:
     assert re.search(r"content: 3 characters, sha256 [0-9a-f]{8} -> 4 characters, sha256 [0-9a-f]{8}", " ".join(text.split()))
     assert "attributeCondition:\n        - assertion.sub == 'xxx" in text
     assert "\n        + true\n" in text
-    assert "…" in text
+
+
+def test_a_long_value_is_told_whole_since_it_may_differ_at_its_end() -> None:
+    names = [f"'system:serviceaccount:shop:workload-{number}'" for number in range(20)]
+    before, after = (f"assertion.sub in [{', '.join(names[:many])}]" for many in (19, 20))
+    change = Change("provider/q", Action.UPDATE, {}, fields=(FieldChange("attributeCondition", before, after),))
+    assert f"- {before}\n        + {after}\n" in shown(Plan(SUBJECT, (), (change,)))
+
+
+def test_a_command_in_a_note_stays_in_one_line_however_long() -> None:
+    command = f"`gcloud projects remove-iam-policy-binding demo-project --member=principalSet://{'x' * 200} --role=roles/viewer`"
+    caution = Caution("undeclared-member", f"Somebody has roles/viewer on project/demo-project. If nobody needs it: {command}.")
+    assert f"\n{command}.\n" in shown(Plan(SUBJECT, (), (), (caution,)))
 
 
 def test_the_summary_counts() -> None:
     assert summary(PLAN) == "To do: create 1, change 1, undelete 2, adopt 1, delete 1."
     assert summary(Plan(SUBJECT, (), ())) == "Nothing to change: Google and the cluster are as the file says."
+
+
+@pytest.mark.parametrize(("variables", "expected"), [({}, "\x1b[1mplan\x1b[0m\n"), ({"NO_COLOR": "1"}, "plan\n")])
+def test_no_colour_is_no_bold_letters_either(
+    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", **variables}.items():  # FORCE_COLOR: as on a terminal
+        monkeypatch.setenv(name, value)
+    console().print("[bold]plan[/bold]")
+    assert capsys.readouterr().out == expected
