@@ -6,7 +6,7 @@ reason is known), exchange (asked of Google), principal, binding, role, call. Wh
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -34,6 +34,10 @@ from podpass.wif.judge import SKEW
 _OF_THE_TOKEN: Final = ("parse", "issuer", "audience", "lifetime", "key", "signature")
 _ASKED_AT_MOST: Final = 20
 _STALE: Final = "is stale to sign-in"  # google-behaviour: STS [M]
+_ENABLE: Final = "Find out who disabled it, and why; `gcloud iam service-accounts enable {account}` enables it."
+_NOT_SEEN_HERE: Final = (
+    "What can be seen from here is sound. Wait a minute, in case it has just been changed, and run `podpass doctor` again."
+)
 _INLINE_KEYS: Final = "oidc.jwksJson"  # what is wrong with them is told by the link of the keys
 
 
@@ -253,7 +257,8 @@ class _Walk:
         try:
             self.access = self._exchanger().impersonated_token(self.federated)
         except (CredentialError, NeighbourError) as error:
-            return _broken("binding", error)
+            link = _broken("binding", error)
+            return replace(link, cure=_ENABLE.format(account=account)) if "is disabled" in error.why else link
         return Link("binding", "passed", f"It may act as {account}.")
 
     def _role(self) -> Link:
@@ -321,4 +326,6 @@ def _test(project: str, permissions: list[str]) -> Request:
 
 
 def _broken(name: str, error: PodpassError) -> Link:
-    return Link(name, "failed", f"{error.what} {error.why}".strip(), error.next_step)
+    # Elsewhere the cure may be to ask doctor; here that would lead round in a circle.
+    cure = _NOT_SEEN_HERE if "`podpass doctor`" in error.next_step else error.next_step
+    return Link(name, "failed", f"{error.what} {error.why}".strip(), cure)

@@ -43,7 +43,7 @@ class ReceiptStore:
             else:
                 self._known = replace_config_map(self._client, self._known.with_data(data))
         except KubeRefusedError as error:
-            if error.kind not in {FaultKind.CONFLICT, FaultKind.ALREADY_EXISTS}:
+            if error.kind not in {FaultKind.CONFLICT, FaultKind.ALREADY_EXISTS} and not self._is_gone(error):
                 raise
             raise DriftSincePlanError(
                 "Another run has changed the receipt of this federation.",
@@ -51,6 +51,10 @@ class ReceiptStore:
                 "Let the other run end, then run this command again.",
                 code="plan.concurrent",
             ) from error
+
+    def _is_gone(self, error: KubeRefusedError) -> bool:
+        """Whether the receipt that was read is not there any more: a `podpass destroy` has ended meanwhile."""
+        return error.kind is FaultKind.NOT_FOUND and self._known is not None
 
     def remove(self) -> None:
         """Delete the receipt.

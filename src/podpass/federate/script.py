@@ -63,7 +63,16 @@ def _pool(change: Change, resource: Resource | None, plan: Plan) -> Iterator[str
     body = resource.body if resource else {}
     # No mark: podpass did not make what this script makes.
     flags = [f"--display-name={body['displayName']}"] if "displayName" in body else []
-    yield _run(*words, "create" if change.action is Action.CREATE else "update", identity, *where, *flags)
+    flags += _enabling(change)
+    if change.action is Action.CREATE:
+        yield _run(*words, "create", identity, *where, *flags)
+    elif flags:  # gcloud refuses an update of nothing
+        yield _run(*words, "update", identity, *where, *flags)
+
+
+def _enabling(change: Change) -> list[str]:
+    """Return the flag that enables what somebody has disabled; what is new is enabled."""
+    return ["--no-disabled"] if change.action is not Action.CREATE and any(field.name == "disabled" for field in change.fields) else []
 
 
 def _provider(change: Change, resource: Resource | None, plan: Plan) -> Iterator[str]:
@@ -81,6 +90,7 @@ def _provider(change: Change, resource: Resource | None, plan: Plan) -> Iterator
         f"--issuer-uri={body['oidc.issuerUri']}",
         f"--attribute-mapping={mapping}",
         f"--attribute-condition={body['attributeCondition']}",
+        *_enabling(change),
     ]
     keys = body.get("oidc.jwksJson")
     verb = "create-oidc" if change.action is Action.CREATE else "update-oidc"

@@ -11,6 +11,7 @@ from podpass.google import iam
 from podpass.google.policy import remove_member
 from podpass.google.policy_edit import edit_policy
 from podpass.google.projects import ProjectPolicy
+from podpass.google.rest import Request
 from podpass.names import PoolName
 from scenario.federate.conftest import Story
 
@@ -50,6 +51,19 @@ def test_impersonation_passes_every_link_too(story: Story) -> None:
             break
         time.sleep(0.1)  # real propagation, of the sandbox
     assert found == CLUSTER + WORKLOAD, out
+
+
+def test_an_account_that_somebody_disabled_is_named_with_the_command_that_enables_it(story: Story) -> None:
+    story.content["spec"]["workloads"][0]["googleServiceAccount"] = account = f"{story.name}-sa"
+    story.file.write_text(yaml.safe_dump(story.content))
+    story.done("apply", "--yes")
+    email = f"{account}@demo-project.iam.gserviceaccount.com"
+    story.google.call(Request("POST", "iam", f"/v1/projects/-/serviceAccounts/{email}:disable", "disable an account"))
+    found, out = examined(story)
+    while "is disabled" not in out and found[-1] == "✗ binding":  # the binding, too, takes its time
+        found, out = examined(story)
+    assert found == CLUSTER + WORKLOAD[:5] + ["✗ binding"]
+    assert f"`gcloud iam service-accounts enable {email}`" in out
 
 
 def test_before_apply_the_pool_is_missing(story: Story) -> None:

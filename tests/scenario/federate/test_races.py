@@ -4,6 +4,7 @@
 import os
 
 import pytest
+import yaml
 
 from podpass.config.reading import load
 from podpass.errors import DriftSincePlanError, PartlyAppliedError
@@ -33,6 +34,16 @@ def test_the_second_of_two_runs_at_once_stops_before_its_first_change(story: Sto
         apply(second, Allowances())
     assert caught.value.full_code == "plan.concurrent"
     assert "Nothing to change" in story.done("plan")
+
+
+def test_who_plans_while_another_destroys_is_told_that_somebody_was_there(story: Story) -> None:
+    story.done("apply", "--yes")
+    story.content["spec"]["workloads"][0]["roles"].append("roles/viewer")
+    story.file.write_text(yaml.safe_dump(story.content))
+    plan = prepared(story)
+    story.done("destroy", "--yes")
+    with pytest.raises(DriftSincePlanError, match="Another run has changed the receipt of this federation"):
+        apply(plan, Allowances())
 
 
 def test_while_one_changes_the_federation_the_other_is_told_who_and_nothing_is_left_of_it(story: Story) -> None:

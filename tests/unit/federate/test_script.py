@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from podpass.config.federation import BucketSettings, Federation, Grant, GrantCondition, IssuerSettings, Workload
+from podpass.config.federation import BucketSettings, Federation, Grant, GrantCondition, IssuerSettings, PoolSettings, Workload
 from podpass.federate import desired, diff
-from podpass.federate.change import Action, Change
+from podpass.federate.change import Action, Change, FieldChange
 from podpass.federate.facts import Facts
 from podpass.federate.manifests import manifests
 from podpass.federate.plan import Plan, Subject
@@ -75,6 +75,19 @@ def test_a_separator_in_an_expression_splits_nothing(federation: Federation, fac
     (flag,) = [word for word in words if word.startswith("--attribute-mapping=")]
     _, separator, pairs = flag.removeprefix("--attribute-mapping=").split("^", 2)
     assert f"google.subject={subject}" in pairs.split(separator)
+
+
+def test_what_is_changed_is_changed_and_nothing_is_updated_with_nothing(federation: Federation, facts: Facts) -> None:
+    found = desired.resources(replace(federation, google=replace(federation.google, pool=PoolSettings("demo-pool"))), facts)
+    pool, provider = (desired.by_address(found)[address] for address in ("pool/demo-pool", f"provider/{federation.google.provider.id}"))
+    undeleted = tuple(Change(one.address, Action.UNDELETE, one.identity, after=one.body) for one in (pool, provider))
+    text = script(Plan(SUBJECT, found, undeleted))
+    assert "workload-identity-pools undelete demo-pool " in text
+    assert "workload-identity-pools update" not in text
+    enabled = (FieldChange("disabled", before=True, after=False),)
+    text = script(Plan(SUBJECT, found, tuple(replace(one, action=Action.UPDATE, fields=enabled) for one in undeleted)))
+    assert "workload-identity-pools update demo-pool --location=global --project=demo-project --no-disabled" in text
+    assert text.count("--no-disabled") == 2
 
 
 def test_nothing_to_do_is_an_empty_script() -> None:
