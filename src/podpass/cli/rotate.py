@@ -104,7 +104,10 @@ def _begun(sides: "LiveSides", longest: timedelta, *, resume: bool, abort: bool)
 
     if resume or abort:
         raise ConfigError(
-            "There is no rotation to go on with, or back.", "", "Begin one: `podpass rotate --key`.", code="config.rotation-none"
+            "There is no rotation to go on with, or back.",
+            "None was begun, or the last one has come to its end.",
+            "`podpass doctor` shows whether all is well; `podpass rotate --key` begins one.",
+            code="config.rotation-none",
         )
     plane = sides.control_plane()
     if plane.silent:

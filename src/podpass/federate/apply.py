@@ -21,7 +21,7 @@ from podpass.federate.receipt import Receipt
 from podpass.federate.run import PATIENCE, Event, Outcome, run
 from podpass.federate.safety import Allowances, check_allowed
 from podpass.federate.steps import Step, graph
-from podpass.federate.turn import turn
+from podpass.federate.turn import sweep, turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,13 @@ def apply(
 
 
 def turn_for(prepared: Prepared, command: str) -> AbstractContextManager[None]:
-    """Return what keeps others from changing the federation meanwhile; nothing where there is no change, or no cluster."""
-    cluster = prepared.sides.cluster
-    return turn(cluster, prepared.receipt.federation, command) if cluster and prepared.plan.changes else nullcontext()
+    """Return what keeps others from changing the federation meanwhile; without a change only what a killed run left of its turn goes."""
+    cluster, federation = prepared.sides.cluster, prepared.receipt.federation
+    if cluster and prepared.plan.changes:
+        return turn(cluster, federation, command)
+    if cluster:
+        sweep(cluster, federation)
+    return nullcontext()
 
 
 def _apply(prepared: Prepared, notify: Callable[[Event], None], patience: timedelta) -> Applied:

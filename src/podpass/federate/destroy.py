@@ -97,7 +97,7 @@ def destroy(
     with turn_for(prepared, "destroy"):
         made, final = _destroy(prepared, notify, patience)
     if prepared.sides.cluster and not final.entries:
-        sweep(prepared.sides.cluster, prepared.receipt.federation)
+        sweep(prepared.sides.cluster, prepared.receipt.federation, own=True)
         own_namespace.remove_if_empty(prepared.sides.cluster)
     return made
 

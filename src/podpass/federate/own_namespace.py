@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import Final, TypeVar
 
-from podpass.errors import NeighbourError
+from podpass.errors import NeighbourError, UnreachableError
 from podpass.federate.receipt import NAMESPACE
 from podpass.kube.client import KubeClient, Request
 from podpass.kube.fault import FaultKind, KubeRefusedError
@@ -46,7 +46,11 @@ def create_in(client: KubeClient, create: Callable[[], T], sleep: Sleep = time.s
 
 
 def remove_if_empty(client: KubeClient, sleep: Sleep = time.sleep) -> None:
-    """Delete the namespace where podpass made it and nothing else is in it; wait until it is gone."""
+    """Delete the namespace where podpass made it and nothing else is in it; wait until it is gone.
+
+    Raises:
+        UnreachableError: An API gave no answer, so nobody knows what is in it. All else is done; call it again.
+    """
     namespace = get_namespace(client, NAMESPACE)
     if namespace is None or not MADE_BY.items() <= namespace.labels.items() or _is_used(client):
         return
@@ -60,6 +64,13 @@ def _is_used(client: KubeClient) -> bool:
     """Whether something is in the namespace besides what Kubernetes puts there itself; who may not look everywhere must not assume."""
     try:
         return any(_holds(client, *each.split()) for each in chain(_COMMON, _kinds(client)))
+    except UnreachableError as error:  # which passes: to leave the namespace behind now would be to leave it for ever
+        raise UnreachableError(
+            f"All is taken away but the namespace {NAMESPACE}: it cannot be seen whether it is empty.",
+            f"{error.what} {error.why}".strip(),
+            "Run the command again. While an API of the cluster stays away (`kubectl get apiservices`), no namespace can be deleted.",
+            code="neighbour.namespace-unseen",
+        ) from error
     except NeighbourError:
         return True
 

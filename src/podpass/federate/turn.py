@@ -84,11 +84,23 @@ def turn(client: KubeClient, federation: str, command: str, *, clock: Clock | No
         held.give_back()
 
 
-def sweep(client: KubeClient, federation: str, *, clock: Clock | None = None) -> None:
-    """Take away what a run that was killed has left, so that nothing stays of a federation that is gone."""
-    left = get_lease(client, NAMESPACE, config_map_name(federation))
-    if left and not _is_held(left, (clock or SystemClock()).now(), _process(os.getpid())):
-        delete_lease(client, left)
+def sweep(client: KubeClient, federation: str, *, own: bool = False, clock: Clock | None = None) -> None:
+    """Take away what a run has left that was killed. Who may not leaves it to run out.
+
+    Args:
+        client: The cluster.
+        federation: Whose turn it is about.
+        own: What this very process could not give back counts, too; for one whose turn is over.
+        clock: The present moment.
+    """
+    mine = _process(os.getpid())
+    try:
+        left = get_lease(client, NAMESPACE, config_map_name(federation))
+        if left and ((own and _is_of(left, mine)) or not _is_held(left, (clock or SystemClock()).now(), mine)):
+            delete_lease(client, left)
+    except KubeRefusedError as error:
+        if error.kind not in {FaultKind.FORBIDDEN, FaultKind.CONFLICT}:  # a conflict: somebody has taken it over at this moment
+            raise
 
 
 class _Held:
@@ -147,6 +159,10 @@ def _take(client: KubeClient, federation: str, runner: Runner, clock: Clock) -> 
             if error.kind not in {FaultKind.CONFLICT, FaultKind.NOT_FOUND}:
                 raise
     raise DriftSincePlanError("Nothing was changed: others are at this federation too, and were quicker.", code="plan.concurrent")
+
+
+def _is_of(lease: Lease, process: str) -> bool:
+    return bool(process) and lease.annotations.get(_PROCESS) == process
 
 
 def _is_held(lease: Lease, now: datetime, mine: str) -> bool:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One client for one cluster: sends a request, repeats readings, turns refusals into errors.
 
-What leaves nothing behind (readings, questions asked by POST) is tried four times within 2 s on broken connections, 429 and 5xx: enough
-for an API server behind a load balancer that loses one of its members. After a 429 any request is repeated, since nothing was done yet, and
-as late as the server asks for, within reason. Other writings are not repeated here: callers read again and decide.
+What may be made twice (readings, questions asked by POST, deletions by uid) is tried four times within 2 s on broken connections, 429 and
+5xx: enough for an API server behind a load balancer that loses one of its members. After a 429 any request is repeated, since nothing was
+done yet, and as late as the server asks for, within reason. Other writings are not repeated here: callers read again and decide.
 """
 
 import json
@@ -50,6 +50,7 @@ class Request:
         query: Query parameters.
         body: JSON to send; None sends nothing.
         is_question: A POST that changes nothing.
+        is_by_uid: A DELETE of one object and no later one of its name: made again it finds nothing to delete.
     """
 
     verb: str
@@ -58,11 +59,12 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Json | None = None
     is_question: bool = False
+    is_by_uid: bool = False
 
     @property
     def may_repeat(self) -> bool:
         """Whether making it twice is as good as once."""
-        return self.verb == "GET" or self.is_question
+        return self.verb == "GET" or self.is_question or self.is_by_uid
 
 
 class KubeClient:

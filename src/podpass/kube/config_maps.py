@@ -120,7 +120,8 @@ def delete_config_map(client: KubeClient, config_map: ConfigMap) -> bool:
     preconditions = {"uid": config_map.uid, "resourceVersion": config_map.resource_version}
     body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {key: text for key, text in preconditions.items() if text}}
     path = _path(config_map.namespace, config_map.name)
-    return client.find(Request("DELETE", path, f"delete the config map {config_map}", body=body)) is not None
+    request = Request("DELETE", path, f"delete the config map {config_map}", body=body, is_by_uid=bool(config_map.uid))
+    return client.find(request) is not None
 
 
 def _collection(namespace: str) -> str:

@@ -113,7 +113,8 @@ def delete_lease(client: KubeClient, lease: Lease) -> bool:
         "kind": "DeleteOptions",
         "preconditions": {"uid": lease.uid, "resourceVersion": lease.resource_version},
     }
-    return client.find(Request("DELETE", _path(lease.namespace, lease.name), f"give the lease {lease} back", body=body)) is not None
+    path = _path(lease.namespace, lease.name)
+    return client.find(Request("DELETE", path, f"give the lease {lease} back", body=body, is_by_uid=bool(lease.uid))) is not None
 
 
 def _path(namespace: str, name: str = "") -> str:

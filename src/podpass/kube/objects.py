@@ -53,7 +53,8 @@ def create_namespace(client: KubeClient, name: str, *, labels: Mapping[str, str]
 def delete_namespace(client: KubeClient, name: str, *, uid: str) -> bool:
     """Delete a namespace with everything in it, if it is still that one; False where there is none."""
     body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
-    return client.find(Request("DELETE", f"/api/v1/namespaces/{name}", f"delete the namespace {name}", body=body)) is not None
+    request = Request("DELETE", f"/api/v1/namespaces/{name}", f"delete the namespace {name}", body=body, is_by_uid=True)
+    return client.find(request) is not None
 
 
 def get_service_account(client: KubeClient, account: ServiceAccountRef) -> Thing | None:

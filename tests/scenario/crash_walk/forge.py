@@ -14,11 +14,16 @@ from typing import Any
 from podpass.cli import main
 
 # What a child would import first thing; none of it keeps what it read from the environment.
-for name in ("plan", "apply", "destroy", "plan_view"):
+for name in ("plan", "apply", "destroy", "plan_view", "rotate"):
     import_module(f"podpass.cli.{name}")
 for name in ("federate.apply", "federate.destroy", "federate.planning", "google.operator", "kube.client", "config.reading"):
     import_module(f"podpass.{name}")
 import_module("google.oauth2.credentials")
+for name in ("instructions", "secrets", "live", "ledger"):
+    import_module(f"podpass.federate.rotation.{name}")
+# One server, which nobody has to wait for: a walk runs a rotation hundreds of times.
+vars(import_module("podpass.federate.rotation.servers"))["_TIMES"] = 2
+vars(import_module("podpass.federate.rotation.walking"))["POLL_S"] = 0.1
 
 
 def child(task: dict[str, Any]) -> None:

@@ -38,7 +38,6 @@ class Gallows:
         at: The request to kill at, from 1; 0: none.
         moment: Before it is sent on, or after it was answered.
         signal: SIGKILL; another one is sent before, and the request is passed on.
-        every: Each so-manieth request of any kind is not passed on: in turn, it is answered with 503 or its connection is cut; 0: none.
     """
 
     counts: Callable[[str, str], bool] = lambda _verb, _path: True
@@ -47,8 +46,6 @@ class Gallows:
     signal: int = signal.SIGKILL
     seen: int = 0
     pid: int = 0
-    every: int = 0
-    met: int = 0
     trail: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _known: threading.Event = field(default_factory=threading.Event)
@@ -57,14 +54,6 @@ class Gallows:
         """Say whom to kill."""
         self.pid = pid
         self._known.set()
-
-    def weather(self) -> Literal["", "503", "cut"]:
-        """Return what happens to the next request, whatever it is."""
-        with self._lock:
-            self.met += 1
-            if not self.every or self.met % self.every:
-                return ""
-            return "503" if self.met // self.every % 2 else "cut"
 
     def judge(self, verb: str, path: str) -> bool:
         """Count a request; return whether it is the last one."""
@@ -175,14 +164,6 @@ class _Passage(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         gallows = self.middle.gallows
-        if struck := gallows.weather():
-            if struck == "503":
-                self.send_response(503)
-                self.send_header("content-length", "0")
-                self.end_headers()
-            else:
-                self.close_connection = True
-            return
         is_last = gallows.judge(self.command, self.path)
         if is_last and gallows.moment == "before":
             gallows.kill()
@@ -190,10 +171,12 @@ class _Passage(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
-        answer = self.client.request(self.command, self.origin + self.path, content=body, headers=headers)
+        answer = self._answer(body, headers)
         if is_last and gallows.signal == signal.SIGKILL:
-            self.close_connection = True
             gallows.kill()
+            answer = None
+        if answer is None:
+            self.close_connection = True
             return
         self.send_response(answer.status_code)
         for name, value in answer.headers.items():
@@ -202,6 +185,13 @@ class _Passage(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(answer.content)))
         self.end_headers()
         self.wfile.write(answer.content)
+
+    def _answer(self, body: bytes, headers: Mapping[str, str]) -> httpx2.Response | None:
+        """Pass a request on; None where the answer was lost on its way, as bad weather has it."""
+        try:
+            return self.client.request(self.command, self.origin + self.path, content=body, headers=headers)
+        except httpx2.TransportError:
+            return None
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the names that http.server calls
 

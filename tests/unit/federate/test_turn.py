@@ -215,3 +215,22 @@ def test_what_a_killed_run_left_is_swept_away_and_what_a_living_one_holds_is_not
     path = f"{PATH}/federation-shop"
     assert old.lines == [f"GET {path}", f"DELETE {path}"]
     assert held.lines == none.lines == [f"GET {path}"]
+
+
+def test_what_this_process_could_not_give_back_is_swept_away_once_its_turn_is_over() -> None:
+    own = lease(process=turns._process(os.getpid()))
+    kept, swept = cluster(own), cluster(own)
+    sweep(kept.client(), "shop", clock=SteppedClock(NOW))
+    sweep(swept.client(), "shop", own=True, clock=SteppedClock(NOW))
+    path = f"{PATH}/federation-shop"
+    assert kept.lines == [f"GET {path}"]
+    assert swept.lines == [f"GET {path}", f"DELETE {path}"]
+
+
+@pytest.mark.parametrize(
+    "answers", [[FORBIDDEN], [lease(NOW - timedelta(seconds=61)), FORBIDDEN], [lease(NOW - timedelta(days=1)), CONFLICT]]
+)
+def test_who_may_not_sweep_leaves_it(answers: list[Any]) -> None:
+    there = cluster(*answers)
+    sweep(there.client(), "shop", clock=SteppedClock(NOW))
+    assert len(there.lines) == len(answers)

@@ -9,7 +9,9 @@ import httpx2
 import pytest
 
 from podpass.errors import UnexpectedAnswerError, UnreachableError
+from podpass.kube import config_maps
 from podpass.kube.client import Request
+from podpass.kube.config_maps import ConfigMap
 from podpass.kube.fault import FaultKind, KubeRefusedError
 from unit.kube.api_server import TOKEN, cluster, kubeconfig, status
 
@@ -94,6 +96,17 @@ def test_writings_are_not_repeated(first: httpx2.Response | Exception) -> None:
 @pytest.mark.parametrize("first", [httpx2.ReadError("reset"), status(503, "", "no leader")])
 def test_questions_are_repeated_although_they_are_posts(first: httpx2.Response | Exception) -> None:
     assert cluster(first, {"a": 1}).client().call(replace(POST, is_question=True)) == {"a": 1}
+
+
+@pytest.mark.parametrize("first", [httpx2.ReadError("reset"), status(503, "", "no leader")])
+def test_deletions_by_uid_are_repeated_since_they_can_hit_nothing_else(first: httpx2.Response | Exception) -> None:
+    there = cluster(first, status(404, "NotFound", "done by the first one, whose answer was lost"))
+    assert not config_maps.delete_config_map(there.client(), ConfigMap("a", "b", resource_version="7", uid="u"))
+    assert len(there.asked) == 2
+    by_name = cluster(first)
+    with pytest.raises(UnreachableError):
+        config_maps.delete_config_map(by_name.client(), ConfigMap("a", "b"))
+    assert len(by_name.asked) == 1
 
 
 @pytest.mark.parametrize(("asked", "waited"), [("", 0.2), ("1", 1.0), ("3600", 10.0), ("Fri, 01 Jan 2027 00:00:00 GMT", 0.2)])

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The namespace podpass-system goes with the last thing in it, and stays where nobody knows what is in it."""
+
+from typing import Any
+
+import pytest
+
+from podpass.errors import UnreachableError
+from podpass.federate.own_namespace import MADE_BY, remove_if_empty
+from unit.kube.api_server import cluster, status
+
+OWN = {"metadata": {"name": "podpass-system", "uid": "n-1", "labels": MADE_BY}}
+EMPTY: dict[str, Any] = {"items": []}
+NO_GROUPS: dict[str, Any] = {"groups": []}
+NO_KINDS: dict[str, Any] = {"resources": []}
+GONE = status(404, "NotFound", 'namespaces "podpass-system" not found')
+
+
+def test_an_empty_one_is_deleted() -> None:
+    there = cluster(OWN, EMPTY, EMPTY, EMPTY, EMPTY, NO_GROUPS, NO_KINDS, {"status": "Success"}, GONE)
+    remove_if_empty(there.client())
+    assert there.lines[-2:] == ["DELETE /api/v1/namespaces/podpass-system", "GET /api/v1/namespaces/podpass-system"]
+    assert there.bodies[-2]["preconditions"] == {"uid": "n-1"}
+
+
+def test_while_an_api_gives_no_answer_it_stays_and_that_is_told() -> None:
+    there = cluster(
+        OWN, EMPTY, EMPTY, EMPTY, EMPTY, status(503, "ServiceUnavailable", "the server is currently unable to handle the request")
+    )
+    with pytest.raises(UnreachableError, match="All is taken away but the namespace podpass-system") as caught:
+        remove_if_empty(there.client())
+    assert caught.value.full_code == "neighbour.namespace-unseen"
+    assert "unable to handle the request" in caught.value.why
+    assert "Run the command again" in caught.value.next_step
+    assert not any(line.startswith("DELETE") for line in there.lines)
+
+
+def test_who_may_not_look_everywhere_leaves_it() -> None:
+    there = cluster(OWN, EMPTY, status(403, "Forbidden", "secrets is forbidden"))
+    remove_if_empty(there.client())
+    assert len(there.lines) == 3
