@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`podpass init`: a first federation file from the current kubeconfig and project."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,25 +33,36 @@ def command(*, output: Path, project: str | None, context: str | None, workloads
     from podpass.federate.draft import draft
     from podpass.kube.kubeconfig import load
     from podpass.names import ServiceAccountRef
+    from podpass.names.project import check_project_id
 
     access = load(None, context)
     chosen = [ServiceAccountRef.parse(one) for one in workloads]
-    project = project or _project()
+    project = check_project_id(project) if project else _project()
     try:
         with output.open("x", encoding="utf-8") as file:
-            file.write(draft(access.context, project, chosen))  # before anybody is asked: a path that cannot be used is told at once
+            file.write(
+                draft(access.context, project, chosen, fingerprint=_fingerprint(access))
+            )  # before anybody is asked: a path that cannot be used is told at once
     except FileExistsError:
         raise ConfigError(
             f"{output} exists already.", "podpass overwrites no federation file.", "Name another with -o.", code="config.file-exists"
         ) from None
     if known := _look_at(access):
-        output.write_text(draft(access.context, project, chosen, known), encoding="utf-8")
-    click.echo(f"Wrote {output} for context {access.context!r} and project {project}.")
+        output.write_text(draft(access.context, project, chosen, known, fingerprint=_fingerprint(access)), encoding="utf-8")
+    click.echo(wrap(f"Wrote {output} for context {access.context!r} and project {project}."))
     if known:
         _show(*known)
-    next_step = "say in it what they may do" if workloads else "name your workloads in it"
+    again = "" if known else f"when the cluster answers, delete {output} and run `podpass init` again; it then says what is known. Or: "
+    edit = "say in it what they may do" if workloads else "name your workloads in it"
+    plan = f"`podpass plan{'' if output == DEFAULT_FILE else f' -f {output}'}`"
     click.secho("Next: ", bold=True, nl=False)
-    click.echo(f"{next_step}, then `podpass plan{'' if output == DEFAULT_FILE else f' -f {output}'}`.")
+    click.echo(wrap(f"{again}{edit}, then {plan}.", first=len("Next: ")))
+
+
+def _fingerprint(access: "ClusterAccess") -> str:
+    """Return six letters that are this cluster's own: of its certificate authority, else of its address."""
+    cluster = access.config.cluster
+    return hashlib.sha256((cluster.certificate_auth_data or cluster.server).encode()).hexdigest()[:6]
 
 
 def _project() -> str:
@@ -79,7 +91,7 @@ def _look_at(access: "ClusterAccess") -> "tuple[Portrait, Advice] | None":
         with connect(access) as cluster:
             portrait = draw(gather(cluster))
     except NeighbourError as error:
-        click.echo(f"Nothing was found out about the cluster: {error.what}", err=True)
+        click.echo(wrap(f"Nothing was found out about the cluster: {error.what} {error.why} {error.next_step}"), err=True)
         return None
     return portrait, advise(portrait)
 

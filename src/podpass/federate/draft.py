@@ -12,6 +12,10 @@ from podpass.names.pool import check_id
 
 _ID_LIMIT_CHARS: Final = 32
 _LEAST_CHARS: Final = 4
+# What k3s, kubeadm, MicroK8s, kind and minikube call the context of every cluster, or of the first.
+_OF_MANY: Final = frozenset(
+    {"default", "kubernetes", "kubernetes-admin-kubernetes", "cluster", "local", "microk8s", "kind-kind", "minikube", "admin-talos-default"}
+)
 
 _HEAD: Final = """# Written by `podpass init`. Name your workloads, then: podpass plan
 apiVersion: podpass.dev/v1alpha1
@@ -34,7 +38,14 @@ _UNASKED: Final = "The cluster was not asked. It keeps its issuer and keys; Goog
 _COMMENT_CHARS: Final = 118
 
 
-def draft(context: str, project: str, workloads: Iterable[ServiceAccountRef], known: tuple[Portrait, Advice] | None = None) -> str:
+def draft(
+    context: str,
+    project: str,
+    workloads: Iterable[ServiceAccountRef],
+    known: tuple[Portrait, Advice] | None = None,
+    *,
+    fingerprint: str = "",
+) -> str:
     """Return a federation file.
 
     Args:
@@ -42,18 +53,26 @@ def draft(context: str, project: str, workloads: Iterable[ServiceAccountRef], kn
         project: The project's id.
         workloads: The Kubernetes accounts to begin with; none: an example, to be renamed.
         known: What is known of the cluster, and what follows; None: it could not be asked.
+        fingerprint: Some letters that are this cluster's own, for contexts whose names are many clusters'.
     """
     keys = known[1].keys if known else "inline"
     facts = "".join(_comment(line) for line in (_facts(*known) if known else [_UNASKED]))
-    text = _HEAD.format(name=identifier(context), context=_quoted(context), project=project, facts=facts, keys=keys)
+    text = _HEAD.format(name=identifier(context, fingerprint), context=_quoted(context), project=project, facts=facts, keys=keys)
     chosen = tuple(workloads) or (_EXAMPLE,)
     parts = (_WORKLOAD.format(account=account, config_map=f"{account.name[:50]}-credentials") for account in chosen)
     return text + "  workloads:\n" + "".join(parts)
 
 
-def identifier(text: str) -> str:
-    """Return an id that Google takes for a pool, as near to `text` as can be."""
-    slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-").removeprefix("gcp-")[:_ID_LIMIT_CHARS].strip("-")
+def identifier(context: str, fingerprint: str = "") -> str:
+    """Return an id that Google takes for a pool, as near to the context's name as can be.
+
+    A name that says too little, or is too long, would give two clusters one pool; the fingerprint tells them apart.
+    """
+    is_arn = context.startswith("arn:")  # arn:aws:eks:REGION:ACCOUNT:cluster/NAME
+    slug = re.sub(r"[^a-z0-9]+", "-", (context.rpartition("/")[2] if is_arn else context).lower()).strip("-").removeprefix("gcp-")
+    if fingerprint and (is_arn or slug in _OF_MANY or len(slug) > _ID_LIMIT_CHARS):
+        slug = f"{slug[: _ID_LIMIT_CHARS - 1 - len(fingerprint)].strip('-')}-{fingerprint}"
+    slug = slug[:_ID_LIMIT_CHARS].strip("-")
     found = slug if len(slug) >= _LEAST_CHARS else f"cluster-{slug}".strip("-")
     check_id("workload identity pool", found)
     return found

@@ -34,6 +34,11 @@ from podpass.names import ServiceAccountRef
 from podpass.verify.jwks import KeySet
 from podpass.wif.limits import CONDITION_LIMIT_CHARS, SUBJECT_LIMIT_BYTES, check_provider
 
+_ADOPT = "Choose another name, or apply with --adopt: podpass then keeps it in line and never deletes it."
+_ADOPT_ANOTHERS = (
+    "Choose another name. Adopted, it would serve this cluster, and that one's workloads would be refused. Only if that is this cluster "
+    "before it was rebuilt, or one that is gone: apply with --adopt."
+)
 # A stolen token is good for so long; more is seldom meant.
 LONG_TOKEN = timedelta(hours=6)
 # Stands for the uid of an account of another cluster: no two accounts share one.
@@ -129,7 +134,7 @@ def _not_allowed(change: Change, allowances: Allowances) -> Objection | None:
             "plan.unsafe",
             f"{change.address} exists already.",
             f"podpass did not make it{owner}.",
-            "Choose another name, or apply with --adopt: podpass then keeps it in line and never deletes it.",
+            _ADOPT_ANOTHERS if "of cluster" in change.owner else _ADOPT,
         )
     return None
 

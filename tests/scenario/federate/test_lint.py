@@ -55,5 +55,8 @@ def test_init_goes_on_without_an_answer(story: Story, tmp_path: Path, monkeypatc
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     answer = story.run_bare("init", "-o", str(tmp_path / "gone.yaml"))
     assert answer.code == 0, answer
-    assert "Nothing was found out about the cluster" in answer.out
+    said = " ".join(answer.out.split())
+    assert "Nothing was found out about the cluster" in said
+    assert "Connection refused" in said
+    assert f"delete {tmp_path}/gone.yaml and run `podpass init` again" in said
     assert "The cluster was not asked." in (tmp_path / "gone.yaml").read_text()

@@ -65,6 +65,13 @@ def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     assert done.returncode == 2
 
 
+def test_a_project_that_cannot_be_one_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+    done = run("init", "--project", "123456789012", folder=tmp_path, KUBECONFIG="kubeconfig")
+    assert "Error: '123456789012' is a project's number." in done.stderr
+    assert not (tmp_path / "podpass.yaml").exists()
+
+
 def test_a_federation_file_given_as_a_plan_is_told_its_option(tmp_path: Path) -> None:
     done = run("apply", "podpass.yaml", folder=tmp_path)
     assert "name it with -f podpass.yaml." in done.stderr

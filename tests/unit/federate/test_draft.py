@@ -42,8 +42,16 @@ def test_a_draft_says_what_is_known_whatever_the_cluster_says_of_itself(tmp_path
         ("gcp-demo", "demo"),
         ("k3", "cluster-k3"),
         ("@", "cluster"),
-        ("arn:aws:eks:eu-west-1:123456789012:cluster/production", "arn-aws-eks-eu-west-1-1234567890"),
+        ("arn:aws:eks:eu-west-1:123456789012:cluster/production", "production-3fa91c"),
+        ("kubernetes-admin@kubernetes", "kubernetes-admin-kubernet-3fa91c"),
+        ("default", "default-3fa91c"),
+        ("gke_my-project_europe-west1-b_the-cluster", "gke-my-project-europe-wes-3fa91c"),
     ],
 )
 def test_a_pools_id_is_made_of_any_contexts_name(context: str, expected: str) -> None:
-    assert identifier(context) == expected
+    assert identifier(context, "3fa91c") == expected
+
+
+def test_a_pools_id_fits_without_a_fingerprint_too() -> None:
+    assert identifier("kubernetes-admin@kubernetes") == "kubernetes-admin-kubernetes"
+    assert identifier("x" * 40) == "x" * 32

@@ -199,7 +199,7 @@ def test_the_refusals_say_which_word_is_wanted() -> None:
     assert caught.value.full_code == "plan.unsafe"
     assert "--allow-delete pool/a" in text
     assert "--allow-undelete pool/b" in text
-    assert "podpass did not make it; it carries the mark of federation f of cluster c." in text
+    assert "podpass did not make it; it carries the mark of federation f of cluster c.\n    Choose another name. Adopted, it would" in text
     assert "podpass did not make it.\n" in text
 
 
