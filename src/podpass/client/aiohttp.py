@@ -8,6 +8,7 @@ from aiohttp import BytesPayload, ClientHandlerType, ClientRequest, ClientRespon
 
 from podpass.client.bearer import UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
+from podpass.net.direct import through_a_proxy
 
 __all__ = ["BearerAuth"]
 
@@ -20,6 +21,8 @@ class BearerAuth(Bearer):
         url = request.url
         origin = Origin.of(url.scheme, url.raw_host or "", url.port)
         sent = await self.headers_async(origin, request.headers)
+        if sent and request.proxy is not None and origin.scheme == "http":
+            raise through_a_proxy(str(origin))
         request.headers.update(sent)
         response = await handler(request)
         if not sent or response.status != UNAUTHORIZED or not isinstance(request.body, bytes | BytesPayload):

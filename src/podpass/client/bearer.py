@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final, Self, TypeVar
 
 from podpass.client.environment import read_environment
-from podpass.client.origins import Origin, read_origins
+from podpass.client.origins import CLUSTER_DOMAIN, Origin, read_origins
 from podpass.client.tokens import Tokens, tokens_of
 from podpass.clock import Clock, SystemClock
 from podpass.names import Secret
@@ -32,6 +32,7 @@ class Bearer:
             `TokenRequestSource` outside pods.
         origins: Of the services: `https://auth-server.example`. Requests elsewhere go out without tokens.
         serverless: Where a second token is read, for `X-Serverless-Authorization`; None: there is none.
+        cluster_domain: What the long names of the cluster's Services end with: plain http is for its Services and for loopback.
         clock: Tells the time.
 
     Raises:
@@ -44,9 +45,10 @@ class Bearer:
         *,
         origins: Iterable[str],
         serverless: SubjectTokenSource | None = None,
+        cluster_domain: str = CLUSTER_DOMAIN,
         clock: Clock | None = None,
     ) -> None:
-        self._origins = read_origins(origins)
+        self._origins = read_origins(origins, cluster_domain)
         self._sources = {AUTHORIZATION: source} if serverless is None else {AUTHORIZATION: source, SERVERLESS: serverless}
         clock = clock or SystemClock()
         self._tokens: tuple[tuple[str, Tokens], ...] = tuple((name, tokens_of(each, clock)) for name, each in self._sources.items())
@@ -54,13 +56,13 @@ class Bearer:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read PODPASS_IDENTITY or IDENTITY, PODPASS_TOKEN_FILE or TOKEN_FILE, SERVICE_ENDPOINT and SERVICE_AUDIENCE.
+        """Read the environment of a client; see docs/how-to/call-a-service.md.
 
         Raises:
             ConfigError: One that is needed is missing, or one of all is wrong.
         """
         wanted = read_environment(environ)
-        return cls(wanted.source, origins=wanted.origins, serverless=wanted.serverless)
+        return cls(wanted.source, origins=wanted.origins, serverless=wanted.serverless, cluster_domain=wanted.cluster_domain)
 
     def __repr__(self) -> str:
         sources = " and ".join(map(str, self._sources.values()))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from podpass.client.origins import Origin
+from podpass.client.origins import CLUSTER_DOMAIN, Origin
 from podpass.errors import ConfigError
 from podpass.sources.file import FileSource
 from podpass.sources.metadata import MetadataSource
@@ -18,15 +18,17 @@ _TOKEN_FILE: Final = ("PODPASS_TOKEN_FILE", "TOKEN_FILE")
 _ENDPOINT: Final = ("SERVICE_ENDPOINT",)
 # Not PODPASS_AUDIENCE: that is what a guard in the same container is called, and a token for itself is what it must never send to others.
 _AUDIENCE: Final = ("SERVICE_AUDIENCE",)
+_CLUSTER_DOMAIN: Final = ("PODPASS_CLUSTER_DOMAIN",)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientEnvironment:
-    """What a client's environment asks for; `Bearer` has the same three arguments."""
+    """What a client's environment asks for; `Bearer` has the same arguments."""
 
     source: SubjectTokenSource
     serverless: SubjectTokenSource | None
     origins: tuple[str, ...]
+    cluster_domain: str
 
 
 def read_environment(environ: Mapping[str, str] | None = None) -> ClientEnvironment:
@@ -48,10 +50,11 @@ def read_environment(environ: Mapping[str, str] | None = None) -> ClientEnvironm
         raise _missing("SERVICE_ENDPOINT", "the URL of the service that is called: its origin is the only one that gets the token")
     origin = str(Origin.of_url(endpoint))
     google = None if identity == "cluster" else MetadataSource.from_env(_find(environ, _AUDIENCE) or origin, environ)
+    domain = _find(environ, _CLUSTER_DOMAIN) or CLUSTER_DOMAIN
     if identity == "google":
         assert google is not None
-        return ClientEnvironment(google, None, (origin,))
-    return ClientEnvironment(_file(environ, endpoint), google, (origin,))
+        return ClientEnvironment(google, None, (origin,), domain)
+    return ClientEnvironment(_file(environ, endpoint), google, (origin,), domain)
 
 
 def _file(environ: Mapping[str, str], endpoint: str) -> FileSource:

@@ -10,12 +10,17 @@ from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from anyio import to_thread
 
-from podpass.client.bearer import AUTHORIZATION, UNAUTHORIZED, Bearer
+from podpass.client.bearer import AUTHORIZATION, SERVERLESS, UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
 from podpass.errors import ConfigError
+from podpass.net.direct import is_in_the_clear, through_a_proxy
 
-# Where a request keeps what its hops get; the library hands extensions on from hop to hop.
+# Where a request keeps what its hops get, and where it says who watches it; the library hands extensions on from hop to hop.
 _HOPS: Final = "podpass.client"
+_TRACE: Final = "trace"
+_CARRIERS: Final = frozenset({AUTHORIZATION.encode(), SERVERLESS.encode()})
+
+_Trace = Callable[[str, Mapping[str, Any]], Any]
 
 
 class _Url(Protocol):
@@ -77,6 +82,7 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
     def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:
         """Serve a `Client`."""
         self._sign(request, sent := self.headers(_origin(request), request.headers))
+        self._watch(request, sent, _watcher)
         response = yield request
         if self._is_refused(request, response, sent) and (second := self.second(_origin(request), sent)):
             self._sign(request, {**sent, **second})
@@ -85,6 +91,7 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
     async def async_auth_flow(self, request: RequestT) -> AsyncGenerator[RequestT, ResponseT]:
         """Serve an `AsyncClient`."""
         self._sign(request, sent := await self.headers_async(_origin(request), request.headers))
+        self._watch(request, sent, _watcher_async)
         response = yield request
         if self._is_refused(request, response, sent) and (second := await self.second_async(_origin(request), sent)):
             self._sign(request, {**sent, **second})
@@ -94,6 +101,11 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
     async def _elsewhere(work: Callable[[], T]) -> T:
         """Do what may wait on a thread, under asyncio and trio, as the library does itself."""
         return await to_thread.run_sync(work)
+
+    def _watch(self, request: RequestT, sent: Mapping[str, str], watcher: "Callable[[frozenset[Origin], _Trace | None], _Trace]") -> None:
+        """See to it that no hop of a request shows a token to a proxy; https never does."""
+        if sent and any(origin.scheme == "http" for origin in self._origins):
+            request.extensions = {**request.extensions, _TRACE: watcher(self._origins, request.extensions.get(_TRACE))}
 
     def _sign(self, request: RequestT, sent: dict[str, str]) -> None:
         if AUTHORIZATION in sent:
@@ -137,6 +149,38 @@ def _judge_hop(request: _Request) -> None:
 async def _judge_hop_async(request: _Request) -> None:
     """Serve an `AsyncClient`."""
     _judge_hop(request)
+
+
+def _judge_write(origins: frozenset[Origin], event: str, info: Mapping[str, Any]) -> None:
+    """Refuse to write a token to a proxy that can read it; called by the library before it connects and before it writes."""
+    if event == "socks.setup_socks5_connection.started":
+        origin = Origin.of("http", info["host"], info["port"])
+        if origin in origins:  # what is said through this proxy is written as to the service itself
+            raise through_a_proxy(str(origin))
+    elif is_in_the_clear(event, info) and any(name.lower() in _CARRIERS for name, _ in info["request"].headers):
+        raise through_a_proxy(info["request"].url.target.decode("ascii"))
+
+
+def _watcher(origins: frozenset[Origin], after: _Trace | None) -> _Trace:
+    """Return what a `Client` tells of its connections, and tells `after` as well."""
+
+    def watch(event: str, info: Mapping[str, Any]) -> None:
+        _judge_write(origins, event, info)
+        if after is not None:
+            after(event, info)
+
+    return watch
+
+
+def _watcher_async(origins: frozenset[Origin], after: _Trace | None) -> _Trace:
+    """Return what an `AsyncClient` tells of its connections."""
+
+    async def watch(event: str, info: Mapping[str, Any]) -> None:
+        _judge_write(origins, event, info)
+        if after is not None:
+            await after(event, info)
+
+    return watch
 
 
 def _origin(request: _Request) -> Origin:

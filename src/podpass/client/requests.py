@@ -9,14 +9,16 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any, Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
+from requests.utils import get_environ_proxies, select_proxy
 
 from podpass.client.bearer import AUTHORIZATION, UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
 from podpass.errors import ConfigError
+from podpass.net.direct import through_a_proxy
 
 __all__ = ["BearerAuth"]
 
@@ -28,7 +30,10 @@ class BearerAuth(Bearer, AuthBase):
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign a request; called by requests."""
-        if sent := self.headers(_origin(r), r.headers):
+        origin = _origin(r)
+        if sent := self.headers(origin, r.headers):
+            if origin.scheme == "http" and r.url and select_proxy(r.url, get_environ_proxies(r.url)):
+                raise through_a_proxy(r.url)
             r.headers.update(sent)
             r.register_hook("response", partial(self._answered, sent))  # type: ignore[no-untyped-call]  # the stubs leave it out
         return r
@@ -36,6 +41,9 @@ class BearerAuth(Bearer, AuthBase):
     def _answered(self, sent: Mapping[str, str], response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - handed on
         """Look at an answer: after a refusal send the request once more, before a redirect take off what is not for its origin."""
         request = response.request
+        if request.url and request.url.startswith("http:") and select_proxy(request.url, options.get("proxies")):
+            response.close()
+            raise _was_read(request.url)
         answer = self._again(sent, response, **options) if response.status_code == UNAUTHORIZED else response
         if answer.is_redirect and not self._goes_to_us(answer):
             for name in sent.keys() - {AUTHORIZATION}:
@@ -65,6 +73,17 @@ class BearerAuth(Bearer, AuthBase):
             return Origin.of_url(urljoin(response.url, response.headers["location"])) in self._origins
         except (ConfigError, ValueError):
             return False
+
+
+def _was_read(url: str) -> ConfigError:
+    """Return the error for a session that has proxies of its own; a session tells nobody of them before it sends."""
+    parts = urlsplit(url)
+    return ConfigError(
+        f"The token that was sent to {parts.scheme}://{parts.netloc} went through a proxy of the session: it has read it.",
+        "It is not https, and the session was given `proxies` of its own, which requests shows to nobody before it sends.",
+        f"Set session.proxies['http://{parts.hostname}'] = '', so that requests go there directly, or use https.",
+        code="config.token-proxy",
+    )
 
 
 def _origin(request: requests.PreparedRequest) -> Origin:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For urllib3: `manager = BearerAuth.from_env().attach(urllib3.PoolManager())`.
+"""For urllib3: `manager = BearerAuth.from_env().attach(urllib3.PoolManager())`, or `ProxyManager`.
 
 The tokens are added where a connection pool sends a request, redirects included: the manager has chosen the pool, and a pool has one
 origin.
@@ -14,6 +14,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from podpass.client.bearer import UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
+from podpass.net.direct import through_a_proxy
 
 __all__ = ["BearerAuth"]
 
@@ -54,13 +55,18 @@ class _Signing(_Pool):
         **options: Any,  # noqa: ANN401 - as above
     ) -> urllib3.BaseHTTPResponse:
         headers = self.headers if headers is None else headers
-        sent = self.bearer.headers(self._origin, {name.lower() for name in headers})
+        # A proxy that can read the request is asked for a whole URL.
+        is_forwarded = self.proxy is not None and not url.startswith("/")
+        origin = Origin.of_url(url) if is_forwarded else self._origin
+        sent = self.bearer.headers(origin, {name.lower() for name in headers})
         if not sent:
             return super().urlopen(method, url, body, headers, *more, **options)
+        if is_forwarded:
+            raise through_a_proxy(url)
         response = super().urlopen(method, url, body, _with(headers, sent), *more, **options)
         if response.status != UNAUTHORIZED or not isinstance(body, bytes | str | None):
             return response
-        second = self.bearer.second(self._origin, sent)
+        second = self.bearer.second(origin, sent)
         if not second:
             return response
         response.drain_conn()

@@ -17,6 +17,7 @@ from podpass.discovery import web
 from podpass.discovery.origin import Published
 from podpass.errors import ConfigError, NeighbourError, UnexpectedAnswerError
 from podpass.names import Issuer
+from podpass.net.direct import LOOPBACK
 from podpass.verify import KeySet
 from podpass.verify.algorithms import DEFAULT_ALGORITHMS
 from podpass.verify.claims import quoted
@@ -30,7 +31,6 @@ LOGGER: Final = logging.getLogger("podpass.discovery")
 _KEYS_ELSEWHERE: Final = {"https://accounts.google.com": "https://www.googleapis.com/oauth2/v3/certs"}
 # Hosts where each first segment of a path is another owner's: there, the issuer's own path is its ground, not the host.
 _SHARED_HOSTS: Final = ("storage.googleapis.com", "raw.githubusercontent.com")
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _KEY_TYPES: Final = "application/jwk-set+json, application/json"
 # An address of keys hardly ever changes; a key does, and is then fetched alone.
 _DOCUMENT_LIFE: Final = timedelta(hours=1)
@@ -112,7 +112,7 @@ def _check_scheme(issuer: Issuer, *, may_be_http: bool) -> None:
     parts = urlsplit(issuer.url)
     if parts.scheme == "https":
         return
-    if parts.scheme == "http" and may_be_http and parts.hostname in _LOOPBACK:
+    if parts.scheme == "http" and may_be_http and parts.hostname in LOOPBACK:
         LOGGER.warning("The keys of issuer %s are fetched without TLS (insecure_loopback_http)", issuer)
         return
     raise ConfigError(

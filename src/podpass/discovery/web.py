@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import podpass
 from podpass.errors import ConfigError, UnexpectedAnswerError, UnreachableError
 from podpass.names.secret import redact
+from podpass.net.direct import PAST_PROXIES
 
 if TYPE_CHECKING:  # costs more to import than all of this room, and serves it a few times an hour
     import httpx2
@@ -119,7 +120,7 @@ def new_http(ca_file: Path | None = None, *, trust_env: bool = True) -> "httpx2.
 
     Args:
         ca_file: PEM.
-        trust_env: Heed the environment's proxy and CA variables.
+        trust_env: Heed the environment's proxy and CA variables; no proxy for loopback.
 
     Raises:
         ConfigError: The file cannot be read or holds no certificate.
@@ -132,7 +133,7 @@ def new_http(ca_file: Path | None = None, *, trust_env: bool = True) -> "httpx2.
         what = f"The certificate authority in {ca_file} cannot be used."
         raise ConfigError(what, f"{error.strerror or error}.", "Name a file of certificates in PEM.", code="config.ca-file") from error
     agent = {"user-agent": f"podpass/{podpass.__version__}", "accept-encoding": "identity"}
-    return httpx2.Client(verify=verify, headers=agent, trust_env=trust_env, follow_redirects=False)
+    return httpx2.Client(verify=verify, headers=agent, trust_env=trust_env, follow_redirects=False, mounts=PAST_PROXIES)
 
 
 def ask(http: "httpx2.Client", question: Question, deadline: Deadline) -> Answer:

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from podpass.errors import ConfigError
 from podpass.names import GoogleServiceAccount
+from podpass.net.direct import LOOPBACK
 
 UNIVERSE: Final = "googleapis.com"
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Endpoints:
 
 def _check_origin(url: str) -> None:
     parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK):
         return
     raise ConfigError(
         f"No token is sent to {parts.scheme}://{parts.netloc}.", "It is not https.", "Use an https URL.", code="config.token-origin"

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request that carries a token: to one origin, within a deadline, never along a redirect; and the reading of what comes back.
+"""One request that carries a token: to one origin, within a deadline, never along a redirect, never readable by a proxy; and its answer.
 
 No error here has a cause or a context: the HTTP library's own hold the request, and with it the token.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
@@ -12,8 +13,9 @@ from urllib.parse import urlsplit
 import httpx2
 
 from podpass.discovery.web import LIMIT_BYTES, Deadline
-from podpass.errors import NeighbourError, UnexpectedAnswerError, UnreachableError
+from podpass.errors import ConfigError, PodpassError, UnexpectedAnswerError, UnreachableError
 from podpass.google.rest import unreachable
+from podpass.net.direct import is_in_the_clear, through_a_proxy
 
 DEADLINE_S: Final = 8.0
 _CONNECT_S: Final = 4.0
@@ -48,20 +50,21 @@ def post(http: httpx2.Client, url: str, doing: str, **content: Any) -> Answer:  
     Raises:
         UnreachableError: No whole answer within the deadline.
         UnexpectedAnswerError: A redirect, or an answer without end.
+        ConfigError: A proxy would read the token.
     """
-    outcome: Answer | NeighbourError
+    outcome: Answer | PodpassError
     host = urlsplit(url).netloc
     with Deadline(DEADLINE_S) as deadline:
         try:
             outcome = _send(http, url, deadline, **content)
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             outcome = _silent(host, doing, error, deadline)
-        except UnexpectedAnswerError as error:
+        except (UnexpectedAnswerError, ConfigError) as error:
             outcome = error
     # A body that ends with its connection looks whole when the connection is cut.
     if deadline.is_over:
         outcome = _silent(host, doing, None, deadline)
-    if isinstance(outcome, NeighbourError):
+    if isinstance(outcome, PodpassError):
         raise outcome
     if httpx2.codes.is_redirect(outcome.status):
         raise UnexpectedAnswerError(
@@ -73,8 +76,13 @@ def post(http: httpx2.Client, url: str, doing: str, **content: Any) -> Answer:  
 
 
 def _send(http: httpx2.Client, url: str, deadline: Deadline, **content: Any) -> Answer:  # noqa: ANN401 - as above
+    def trace(event: str, info: Mapping[str, Any]) -> None:
+        if is_in_the_clear(event, info):
+            raise through_a_proxy(url)
+        deadline.trace(event, info)
+
     timeout = httpx2.Timeout(deadline.left_s, connect=_CONNECT_S)
-    extensions = {"trace": deadline.trace}
+    extensions = {"trace": trace}
     with http.stream("POST", url, follow_redirects=False, timeout=timeout, extensions=extensions, **content) as response:
         if (stream := response.extensions.get("network_stream")) is not None:
             deadline.watch(stream)  # a connection that was kept

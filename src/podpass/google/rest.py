@@ -26,6 +26,7 @@ from podpass.errors import NeighbourError, UnexpectedAnswerError, UnreachableErr
 from podpass.google.backoff import Attempts, Pacing, retry_after_s
 from podpass.google.fault import FaultKind, GoogleFault, GoogleRefusedError, GoogleUnavailableError
 from podpass.names.secret import redact
+from podpass.net.direct import PAST_PROXIES
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ def new_http() -> httpx2.Client:
         limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=60.0),
         headers={"user-agent": f"podpass/{podpass.__version__}", "accept-encoding": "identity"},
         follow_redirects=False,
+        mounts=PAST_PROXIES,
         event_hooks={"response": [_bound]},
     )
 

@@ -22,6 +22,7 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError as LightkubeError
 
 from podpass.errors import ConfigError
+from podpass.net.direct import LOOPBACK
 
 IN_CLUSTER_FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _DEFAULT = Path("~/.kube/config")
@@ -216,7 +217,7 @@ def _is_private(server: str) -> bool:
         parts = urlsplit(server)
     except ValueError:
         return False
-    return parts.scheme == "https" or parts.hostname in {"127.0.0.1", "::1", "localhost"}
+    return parts.scheme == "https" or parts.hostname in LOOPBACK
 
 
 def _in_cluster(folder: Path, environment: Mapping[str, str]) -> ClusterAccess:

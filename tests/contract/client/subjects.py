@@ -28,6 +28,8 @@ class Setting:
     clock: SteppedClock
     ca_file: Path
     serverless: SubjectTokenSource | None = None
+    proxy: str | None = None
+    """Besides the environment, for libraries that heed that only when they are told to."""
 
     def make(self, kind: Callable[..., Any]) -> Any:  # noqa: ANN401 - one of the adapters
         """Make an adapter."""
@@ -112,7 +114,7 @@ def _requests(setting: Setting) -> Generator[Call]:
 def _urllib3(setting: Setting) -> Generator[Call]:
     from podpass.client.urllib3 import BearerAuth  # noqa: PLC0415 - each subject imports its own
 
-    manager = setting.make(BearerAuth).attach(urllib3.PoolManager(ssl_context=setting.context()))
+    manager = setting.make(BearerAuth).attach(_manager(setting))
 
     def call(method: str, url: str, *, body: Body = None, headers: Any = None, follow: bool = False) -> tuple[int, bytes]:  # noqa: ANN401
         answer = manager.request(method, url, body=body, headers=headers, redirect=follow)
@@ -122,6 +124,11 @@ def _urllib3(setting: Setting) -> Generator[Call]:
     manager.clear()
 
 
+def _manager(setting: Setting) -> urllib3.PoolManager:
+    context = setting.context()
+    return urllib3.ProxyManager(setting.proxy, ssl_context=context) if setting.proxy else urllib3.PoolManager(ssl_context=context)
+
+
 @contextmanager
 def _aiohttp(setting: Setting) -> Generator[Call]:
     aiohttp = pytest.importorskip("aiohttp", minversion="3.12", reason="pip install 'aiohttp>=3.12'")
@@ -129,7 +136,7 @@ def _aiohttp(setting: Setting) -> Generator[Call]:
 
     async def start() -> Any:  # noqa: ANN401 - a session
         connector = aiohttp.TCPConnector(ssl=setting.context())
-        return aiohttp.ClientSession(middlewares=[setting.make(BearerAuth)], connector=connector)
+        return aiohttp.ClientSession(middlewares=[setting.make(BearerAuth)], connector=connector, trust_env=setting.proxy is not None)
 
     with asyncio.Runner() as loop:
         session = loop.run(start())

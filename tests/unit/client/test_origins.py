@@ -20,6 +20,9 @@ from podpass.errors import ConfigError
         ("http://auth-server", "http://auth-server"),
         ("http://auth-server.id-namespace.svc:8080", "http://auth-server.id-namespace.svc:8080"),
         ("http://auth-server.id-namespace.svc.cluster.local", "http://auth-server.id-namespace.svc.cluster.local"),
+        ("http://auth-server.id-namespace.svc.cluster.local.", "http://auth-server.id-namespace.svc.cluster.local."),
+        ("http://db-0.db.shop.svc:5000", "http://db-0.db.shop.svc:5000"),
+        ("http://svc.svc-shop.svc", "http://svc.svc-shop.svc"),
     ],
 )
 def test_these_may_have_a_token(url: str, text: str) -> None:
@@ -37,6 +40,20 @@ def test_these_may_have_a_token(url: str, text: str) -> None:
         pytest.param("http://auth-server.shop", id="half a cluster name may be a domain"),
         pytest.param("http://localhost.evil.example", id="beginning with localhost"),
         pytest.param("http://x.svc.evil.example:80@evil.example", id="user information"),
+        pytest.param("http://x.svc.evil.com", id="svc in another domain"),
+        pytest.param("http://x.shop.svc.evil.com", id="a whole name in another domain"),
+        pytest.param("http://x.shop.svc.cluster.local.evil.com", id="a long name in another domain"),
+        pytest.param("http://x.shop.svc.cluster.localhost", id="almost the cluster's domain"),
+        pytest.param("http://x.shop.svc.cluster.example", id="another cluster's domain"),
+        pytest.param("http://x.shop.xsvc", id="ending with svc"),
+        pytest.param("http://x.svc", id="no namespace"),
+        pytest.param("http://svc.cluster.local", id="no name at all"),
+        pytest.param("http://orders.cluster.local", id="the cluster's domain without svc"),
+        pytest.param("http://.shop.svc", id="an empty name"),
+        pytest.param("http://x..svc", id="an empty namespace"),
+        pytest.param("http://a.b.c.d.svc", id="a label too many"),
+        pytest.param("http://x_y.shop.svc", id="no name of Kubernetes"),
+        pytest.param(f"http://{'x' * 64}.shop.svc", id="too long"),
         pytest.param("https://user:pass@auth-server.example", id="user information, https"),
         pytest.param("https://auth-server.example/orders", id="a path"),
         pytest.param("https://auth-server.example?x=1", id="a query"),
@@ -52,6 +69,18 @@ def test_these_may_have_a_token(url: str, text: str) -> None:
 def test_these_may_not(url: str) -> None:
     with pytest.raises(ConfigError):
         read_origins([url])
+
+
+def test_a_cluster_may_have_another_domain_and_then_has_no_other() -> None:
+    assert read_origins(["http://orders.shop.svc.k8s.example:81"], "k8s.example")
+    with pytest.raises(ConfigError, match="PODPASS_CLUSTER_DOMAIN"):
+        read_origins(["http://orders.shop.svc.cluster.local"], "k8s.example")
+
+
+@pytest.mark.parametrize("domain", ["", ".", "K8s.example", ".k8s.example", "k8s.example.", "k8s example", "*"])
+def test_what_is_no_domain_is_refused(domain: str) -> None:
+    with pytest.raises(ConfigError, match="is no domain of a cluster"):
+        read_origins(["https://h"], domain)
 
 
 def test_a_client_without_an_origin_is_a_mistake() -> None:

@@ -17,6 +17,7 @@ from podpass.discovery import web
 from podpass.discovery.oidc import OidcOrigin, _is_own_ground
 from podpass.errors import ConfigError, KeySetError, UnexpectedAnswerError, UnreachableError
 from podpass.names import Issuer
+from recording_proxy import RecordingProxy
 from token_forge import NOW, ec_signer
 
 HOUR = timedelta(hours=1)
@@ -222,6 +223,15 @@ def test_an_authority_that_cannot_be_read_is_named(issuer: IssuerServer, tmp_pat
 def test_http_is_refused_before_anything_is_asked(url: str) -> None:
     with pytest.raises(ConfigError, match="It is not https"):
         OidcOrigin(Issuer(url))
+
+
+def test_an_issuer_on_loopback_is_asked_past_the_proxy_which_could_choose_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with RecordingProxy() as proxy, IssuerServer(None, ec_signer("k1")) as plain:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert set(OidcOrigin(plain.issuer, insecure_loopback_http=True).fetch(NOW).keys.keys) == {"k1"}
+    assert proxy.shown == []
 
 
 def test_http_on_loopback_needs_the_opt_out_which_is_logged(caplog: pytest.LogCaptureFixture) -> None:
