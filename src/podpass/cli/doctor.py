@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`podpass doctor`: walk the chain with a real token and name the broken link."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,15 +36,15 @@ def command(context: click.Context, *, file: Path, only: str | None) -> None:
     from podpass.google.rest import new_http
 
     with opened(file) as session, new_http() as http:
-        workloads = _chosen(session.federation, only)
         prepared = prepare(session.federation, session.google, session.cluster)
-        if prepared.facts is None:  # pragma: no cover - prepare always asks
+        if prepared.facts is None or prepared.federation is None:  # pragma: no cover - prepare always asks
             raise AssertionError
-        patient = doctor.Patient(session.federation, prepared.facts, prepared, http)
+        workloads = _chosen(prepared.federation, only)
+        patient = doctor.Patient(prepared.federation, prepared.facts, prepared, http)
         is_sound = _show(session.federation.name, doctor.of_the_cluster(patient))
         if is_sound:
             moment = datetime.now(UTC)
-            walks = [_show(str(one.service_account), doctor.of_workload(patient, session.cluster, one, moment)) for one in workloads]
+            walks = [_show(str(one), doctor.of_workload(patient, session.cluster, one, moment)) for one in workloads]
             is_sound = all(walks)
     if not is_sound:
         context.exit(FAILED)
@@ -52,11 +53,20 @@ def command(context: click.Context, *, file: Path, only: str | None) -> None:
 def _chosen(federation: "Federation", only: str | None) -> "tuple[Workload, ...]":
     if only is None:
         return federation.workloads
-    found = tuple(one for one in federation.workloads if str(one.service_account) == only)
+    found = tuple(one for one in federation.workloads if str(one) == only) or tuple(_of_namespace(federation, only))
     if not found:
-        known = ", ".join(str(one.service_account) for one in federation.workloads)
+        known = ", ".join(str(one) for one in federation.workloads)
         raise ConfigError(f"{only!r} is no workload of this federation.", f"It has {known or 'none'}.", code="config.workload")
     return found
+
+
+def _of_namespace(federation: "Federation", only: str) -> "Iterator[Workload]":
+    """Yield the workload that an account has because its whole namespace has it."""
+    from podpass.names import ServiceAccountRef
+
+    for workload in federation.workloads:
+        if workload.is_namespace and only.partition("/")[0] == workload.service_account.namespace:
+            yield replace(workload, service_account=ServiceAccountRef.parse(only))
 
 
 def _show(title: str, links: "Iterable[Link]") -> bool:

@@ -46,7 +46,7 @@ def command(*, file: Path, form: str, output: Path | None) -> None:
         issuer = desired.declared_issuer(session.federation, prepared.facts)
         _write_documents(documents.published(issuer, prepared.facts.jwks), output or Path("issuer"), issuer.url)
         return
-    text = script(prepared.plan) if form == "gcloud" else manifests(session.federation, prepared.plan)
+    text = script(prepared.plan) if form == "gcloud" else manifests(prepared.federation or session.federation, prepared.plan)
     if output:
         output.write_text(text, encoding="utf-8")
     else:

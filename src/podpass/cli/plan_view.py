@@ -59,7 +59,10 @@ def show_plan(plan: "Plan", out: Console, cluster: str = "") -> None:
     if plan.changes:
         out.print()
     for caution in plan.warnings:
-        out.print(Text.assemble(("Note: ", "yellow"), wrap(caution.message, first=len("Note: "), columns=out.width)), soft_wrap=True)
+        # What stands in lines of its own is to be copied.
+        words, newline, lines = caution.message.partition("\n")
+        wrapped = wrap(words, first=len("Note: "), columns=out.width)
+        out.print(Text.assemble(("Note: ", "yellow"), f"{wrapped}{newline}{lines}"), soft_wrap=True)
         out.print()
     out.print(Text(summary(plan), style="bold"))
 
@@ -87,12 +90,12 @@ def _show_change(change: "Change", out: Console) -> None:
 
 def _hint(change: "Change") -> str:
     if change.action == "delete":
-        return "  delete"
+        return "  delete: no selector finds it any more" if change.lapsed else "  delete"
     if change.action == "undelete":
         return "  undelete" if change.known else "  undelete, needs --allow-undelete"
     if change.action == "adopt":
         return "  exists, needs --adopt"
-    return ""
+    return f"  selected by {change.origin}" if change.origin else ""
 
 
 def _field(field: "FieldChange") -> Text:

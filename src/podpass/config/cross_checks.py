@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mistakes that only show between fields. Each check keeps silent where one of its fields is broken already."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from podpass.config.federation import GoogleSettings, Grant, IssuerSettings
+from podpass.config.federation import DEFAULT_NAMESPACE_MEMBER, GoogleSettings, Grant, IssuerSettings
 from podpass.config.fields import SpecDraft, WorkloadDraft
 from podpass.config.mistakes import Report
 from podpass.errors import ConfigError
 from podpass.names import GoogleServiceAccount
 
+# The one claim of a namespace, perhaps behind the cluster's name. The text ends in what no namespace holds, so that no other text before
+# another namespace can come to the same.
+_NAMESPACE_CLAIM = re.compile(
+    r"""\s*(?:(['"])[A-Za-z0-9._:-]*[._:]\1\s*\+\s*)?
+    assertion\s*\[\s*(['"])kubernetes\.io\2\s*\]\s*(?:\.\s*namespace|\[\s*(['"])namespace\3\s*\])\s*""",
+    re.VERBOSE,
+)
+_WITH_A_SHELL = frozenset({"auto", "kubeadm", "kind", "k3s", "rke2"})
 _COPIES_OF_THE_SUBJECT = frozenset({"assertion.sub", "assertion['sub']", 'assertion["sub"]'})
 
 
@@ -34,6 +43,9 @@ def check_spec(spec: SpecDraft, report: Report) -> None:
     if report.is_sound("spec.cluster") and spec.cluster.talosconfig and spec.cluster.distribution not in {"auto", "talos"}:
         message = f"These settings are for Talos; the distribution is {spec.cluster.distribution!r}."
         report.at("spec.cluster.talos", message, "Remove them, or write distribution: talos.", code="config.cluster")
+    if report.is_sound("spec.cluster") and spec.cluster.node_command and spec.cluster.distribution not in _WITH_A_SHELL:
+        message = f"These settings are for machines with a shell; the distribution is {spec.cluster.distribution!r}."
+        report.at("spec.cluster.nodes", message, "Remove them, or write whose machines these are.", code="config.cluster")
     _check_workloads(spec, report)
 
 
@@ -55,23 +67,34 @@ def _check_issuer(issuer: IssuerSettings, report: Report) -> None:
 
 
 def _check_workloads(spec: SpecDraft, report: Report) -> None:
-    accounts, config_maps = _Seen({}), _Seen({})
+    subjects, config_maps = _Seen({}), _Seen({})
     forms: dict[str, tuple[bool, int]] = {}
     for workload in spec.workloads:
-        _check_unique(workload, accounts, config_maps, report)
+        _check_unique(workload, subjects, config_maps, report)
         if spec.google:
             _check_member(workload, spec.google, report)
             _check_account(workload, spec.google, forms, report)
         if report.is_sound(f"{workload.path}.roles", f"{workload.path}.grants"):
             _check_grants(workload, spec.google, report)
+    _check_shared_config_maps([workload for workload in spec.workloads if workload.credentials], report)
 
 
-def _check_unique(workload: WorkloadDraft, accounts: _Seen, config_maps: _Seen, report: Report) -> None:
-    path = f"{workload.path}.serviceAccount"
-    if first := accounts.take(workload.service_account, path, report):
-        message = f"{workload.service_account} is declared twice, first in line {first}."
+def _subject(workload: WorkloadDraft) -> tuple[str, str, object]:
+    """Return the key that says who is meant, its words, and what must be there once."""
+    if workload.selector:
+        return "selector", "This selector", workload.selector
+    if workload.namespace:
+        return "namespace", f"The namespace {workload.namespace}", workload.namespace
+    return "serviceAccount", str(workload.service_account), workload.service_account
+
+
+def _check_unique(workload: WorkloadDraft, subjects: _Seen, config_maps: _Seen, report: Report) -> None:
+    key, words, subject = _subject(workload)
+    path = f"{workload.path}.{key}"
+    if first := subjects.take(subject, path, report):
+        message = f"{words} is declared twice, first in line {first}."
         report.at(path, message, "Make one workload of the two; it may have many roles and grants.", code="config.duplicate-workload")
-    elif workload.credentials:
+    elif workload.credentials and workload.service_account:
         path = f"{workload.path}.credentials.configMap"
         name = workload.credentials.config_map
         namespace = workload.service_account.namespace
@@ -80,17 +103,64 @@ def _check_unique(workload: WorkloadDraft, accounts: _Seen, config_maps: _Seen, 
             report.at(path, message, "Give each workload a config map of its own.", code="config.duplicate-config-map")
 
 
+def _check_shared_config_maps(workloads: list[WorkloadDraft], report: Report) -> None:
+    """Refuse one config map for two contents. Whom a selector finds is not known yet, so each namespace where it looks counts."""
+    for index, workload in enumerate(workloads):
+        for other in workloads[:index]:
+            is_shared = workload.service_account is None or other.service_account is None
+            if is_shared and _may_meet(workload, other) and _content(workload) != _content(other):
+                path = f"{workload.path}.credentials.configMap"
+                line = report.positions.get(f"{other.path}.credentials.configMap", (1, 1))[0]
+                name = workload.credentials.config_map if workload.credentials else ""
+                message = f"In a namespace of both, the config map {name} would be that of line {line} as well, with another content."
+                hint = "Give the two config maps different names, or let key, tokenPath and googleServiceAccount be the same."
+                report.at(path, message, hint, code="config.duplicate-config-map")
+
+
+def _may_meet(one: WorkloadDraft, other: WorkloadDraft) -> bool:
+    """Whether the config maps of two workloads may be one."""
+    if one.credentials is None or other.credentials is None or one.credentials.config_map != other.credentials.config_map:
+        return False
+    where, there = _namespaces(one), _namespaces(other)
+    return where is None or there is None or not where.isdisjoint(there)
+
+
+def _namespaces(workload: WorkloadDraft) -> frozenset[str] | None:
+    """Return the namespaces in which a workload's accounts lie; None: it may be any."""
+    if workload.selector:
+        return frozenset(workload.selector.namespaces) or None
+    return frozenset({workload.namespace or (workload.service_account.namespace if workload.service_account else "")})
+
+
+def _content(workload: WorkloadDraft) -> tuple[object, ...]:
+    return workload.credentials, workload.google_service_account
+
+
 def _check_member(workload: WorkloadDraft, google: GoogleSettings, report: Report) -> None:
     path = f"{workload.path}.member"
-    if workload.member == "subject" or not report.is_sound("spec.google.attributeMapping"):
+    if not report.is_sound("spec.google.attributeMapping") or (workload.member == "subject" and not workload.namespace):
         return
+    wanted = "assertion['kubernetes.io']['namespace']" if workload.namespace else "assertion.sub"
     expression = google.attribute_mapping.get(workload.member)
-    if expression is None:
-        hint = f"Add {workload.member}: assertion.sub to spec.google.attributeMapping, or write member: subject."
+    if workload.member == "subject":
+        message = f"The namespace {workload.namespace} is a set of accounts, and subject stands for one."
+        report.at(path, message, f"Write member: {DEFAULT_NAMESPACE_MEMBER}, or leave it out.", code="config.member")
+    elif expression is None:
+        hint = f"Add {workload.member}: {wanted} to spec.google.attributeMapping"
+        hint += "." if workload.namespace else ", or write member: subject."
         report.at(path, f"The mapping has no {workload.member}.", hint, code="config.member")
-    elif "".join(expression.split()) not in _COPIES_OF_THE_SUBJECT:
+    elif workload.namespace and not is_namespace_claim(expression):
+        message = f"{workload.member} is {expression!r}, which need not be the namespace that the cluster's issuer wrote into the token."
+        hint = f"Map it from the claim itself: {wanted}; before it may stand a text and +, if the text ends in '.', ':' or '_'."
+        report.at(path, message, hint, code="config.member")
+    elif not workload.namespace and "".join(expression.split()) not in _COPIES_OF_THE_SUBJECT:
         message = f"{workload.member} is {expression!r}, so other workloads may have the same value and would be admitted with this one."
         report.at(path, message, "Bind an attribute that is assertion.sub, or write member: subject.", code="config.member")
+
+
+def is_namespace_claim(expression: str) -> bool:
+    """Whether an expression of the mapping is a token's namespace as the API server wrote it, and nothing that a pod's maker may choose."""
+    return _NAMESPACE_CLAIM.fullmatch(expression) is not None
 
 
 def google_account(workload: WorkloadDraft, google: GoogleSettings) -> GoogleServiceAccount | None:

@@ -5,7 +5,7 @@ Defaults are filled in, except where the default depends on the cluster or on Go
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from podpass.config.mistakes import parent
 from podpass.names import GoogleServiceAccount, Issuer, ServiceAccountRef
+from podpass.names.labels import LabelSelector
 
 KIND: Final = "Federation"
 
@@ -23,6 +24,9 @@ Keys = Literal["inline", "bucket", "discovery"]
 
 DEFAULT_MAPPING: Final[Mapping[str, str]] = {"google.subject": "assertion.sub"}
 DEFAULT_TOKEN_EXPIRATION: Final = timedelta(hours=1)
+# A wrong label is seldom on so many; a policy of Google's has room for 1,500 principals.
+DEFAULT_AT_MOST: Final = 100
+DEFAULT_NAMESPACE_MEMBER: Final = "attribute.namespace"
 DEFAULT_CREDENTIALS_KEY: Final = "config"
 DEFAULT_TOKEN_PATH: Final = "/var/run/secrets/tokens/gcp-ksa/token"  # noqa: S105 - a path
 
@@ -44,6 +48,18 @@ class TalosSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """How to reach the machines of a control plane that have a shell.
+
+    Attributes:
+        command: Words that run a script of their standard input as root on a node; `{node}` stands for its name, `{address}` for its
+            address.
+    """
+
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """Which cluster, and how to reach it.
 
@@ -52,12 +68,14 @@ class ClusterSettings:
         context: None means the kubeconfig's current context.
         distribution: `auto` means found out from the cluster.
         talos: None unless the file has it.
+        nodes: None unless the file has it.
     """
 
     kubeconfig: Path | None = None
     context: str | None = None
     distribution: Distribution = "auto"
     talos: TalosSettings | None = None
+    nodes: NodeSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +194,11 @@ class CredentialsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One Kubernetes service account and what it may do.
+    """One Kubernetes service account, or all of one namespace, and what it may do.
 
     Attributes:
-        service_account: The Kubernetes account; no two workloads have the same.
+        service_account: The Kubernetes account; no two workloads have the same. For a whole namespace its account `default`, which every
+            namespace has and whose claims stand for all.
         google_service_account: The account it impersonates; None is direct access: roles then go to its own principal.
         account_is_existing: The file names the account by its full email: podpass binds to it and never makes or deletes it.
         member: `subject` (one principal), or an `attribute.NAME` of the mapping (a principal set).
@@ -187,6 +206,9 @@ class Workload:
         grants: On other resources, or with a condition.
         token: The projected token.
         credentials: None: no config map is written.
+        is_namespace: Every account of the namespace is meant, by one principal set.
+        selected_by: Path of the entry whose selector found the account: `spec.workloads[1]`; empty: the file names it.
+        path: Where it stands in the file.
     """
 
     service_account: ServiceAccountRef
@@ -197,6 +219,53 @@ class Workload:
     grants: tuple[Grant, ...] = ()
     token: TokenSettings = field(default_factory=TokenSettings)
     credentials: CredentialsSettings | None = None
+    is_namespace: bool = False
+    selected_by: str = ""
+    path: str = field(default="", compare=False)
+
+    @property
+    def label(self) -> str:
+        """What addresses call it: `NAMESPACE/NAME`, or `attribute.NAME/NAMESPACE` for a namespace; no account can be called so."""
+        return f"{self.member}/{self.service_account.namespace}" if self.is_namespace else str(self.service_account)
+
+    def __str__(self) -> str:
+        return f"namespace {self.service_account.namespace}" if self.is_namespace else str(self.service_account)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSelector:
+    """Which Kubernetes service accounts a file means without naming them.
+
+    Attributes:
+        labels: Of the accounts.
+        namespaces: Where to look; empty with `namespace_labels` None: everywhere.
+        namespace_labels: Or: in the namespaces with these labels.
+        at_most: How many may match; more are refused, all of them.
+    """
+
+    labels: LabelSelector
+    namespaces: tuple[str, ...] = ()
+    namespace_labels: LabelSelector | None = None
+    at_most: int = DEFAULT_AT_MOST
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A workload that is many: each account that a selector finds may do the same.
+
+    Attributes:
+        selector: Finds them.
+        pattern: What each of them may do; its account stands for none.
+        path: Where it stands in the file.
+    """
+
+    selector: AccountSelector
+    pattern: Workload
+    path: str = ""
+
+    def workload(self, account: ServiceAccountRef) -> Workload:
+        """Return the workload of an account that was found."""
+        return replace(self.pattern, service_account=account, selected_by=self.path, path=self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +290,27 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """One federation file."""
+    """One federation file.
+
+    Attributes:
+        name: Of the federation.
+        google: Google's side.
+        cluster: The cluster.
+        issuer: Whose tokens.
+        workloads: Those that the file names; at plan also those that its selectors find.
+        selections: Workloads by selector.
+        source: Where each value stands.
+    """
 
     name: str
     google: GoogleSettings
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     issuer: IssuerSettings = field(default_factory=IssuerSettings)
     workloads: tuple[Workload, ...] = ()
+    selections: tuple[Selection, ...] = ()
     source: Source = field(default_factory=lambda: Source(Path("podpass.yaml")), compare=False)
+
+    @property
+    def patterns(self) -> tuple[Workload, ...]:
+        """The workloads, and what each selection gives whether it finds an account or not."""
+        return (*self.workloads, *(selection.pattern for selection in self.selections))

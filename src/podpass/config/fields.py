@@ -4,16 +4,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final, get_args
 
 from podpass.config import federation, texts
 from podpass.config.document import API_VERSION, exactly
 from podpass.config.federation import (
+    DEFAULT_AT_MOST,
     DEFAULT_CREDENTIALS_KEY,
     DEFAULT_MAPPING,
+    DEFAULT_NAMESPACE_MEMBER,
     DEFAULT_TOKEN_EXPIRATION,
     DEFAULT_TOKEN_PATH,
     KIND,
+    AccountSelector,
     BucketSettings,
     CredentialsSettings,
     GoogleSettings,
@@ -24,16 +28,19 @@ from podpass.config.federation import (
     ProviderSettings,
     TokenSettings,
 )
-from podpass.config.shape import Field, ListOf, MapOf, Record, Text, Whole, one_of
+from podpass.config.shape import Field, ListOf, MapOf, Record, Text, Truth, Whole, one_of
 from podpass.errors import ConfigError
 from podpass.names import ServiceAccountRef
 from podpass.names.bucket import check_bucket_name
+from podpass.names.labels import OPERATORS, LabelSelector, Requirement, check_label_key, check_label_value
 from podpass.names.project import check_project_id
 from podpass.names.role import BASIC_ROLES, check_role
 
 # Kubernetes' least life of a token; kubelet and TokenRequest refuse less.
 _LEAST_TOKEN_S = 600
 _MOST_TOKEN_S = 86_400
+# IAM quotas: so many principals has one policy room for.
+_MOST_SELECTED = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +51,17 @@ class ClusterDraft:
     context: str | None = None
     distribution: federation.Distribution = "auto"
     talosconfig: str | None = None
+    node_command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadDraft:
-    """A workload whose Google account still waits for the project."""
+    """A workload whose Google account still waits for the project; one of `service_account`, `namespace` and `selector` is there."""
 
     path: str
-    service_account: ServiceAccountRef
+    service_account: ServiceAccountRef | None = None
+    namespace: str | None = None
+    selector: AccountSelector | None = None
     google_service_account: str | None = None
     member: str = "subject"
     roles: tuple[str, ...] = ()
@@ -84,8 +94,12 @@ def _talos(*, talosconfig: str) -> str:
     return talosconfig
 
 
-def _cluster(*, talos: str | None = None, **rest: str) -> ClusterDraft:
-    return ClusterDraft(talosconfig=talos, **rest)  # type: ignore[arg-type]  # `distribution` was read as one of its words
+def _nodes(*, command: tuple[str, ...]) -> tuple[str, ...]:
+    return texts.node_command(command)
+
+
+def _cluster(*, talos: str | None = None, nodes: tuple[str, ...] = (), **rest: str) -> ClusterDraft:
+    return ClusterDraft(talosconfig=talos, node_command=nodes, **rest)  # type: ignore[arg-type]  # `distribution` was read as one of its words
 
 
 def _metadata(*, name: str) -> str:
@@ -117,6 +131,64 @@ def _token(*, expiration: int = int(DEFAULT_TOKEN_EXPIRATION.total_seconds())) -
     return TokenSettings(timedelta(seconds=expiration))
 
 
+def _selector(
+    *,
+    match_labels: Mapping[str, str] = MappingProxyType({}),
+    match_expressions: tuple[Requirement, ...] = (),
+    namespaces: tuple[str, ...] = (),
+    namespace_selector: LabelSelector | None = None,
+    everything: bool = False,
+    at_most: int = DEFAULT_AT_MOST,
+) -> AccountSelector:
+    labels = LabelSelector.of(match_labels, match_expressions)
+    if namespaces and namespace_selector is not None:
+        what = "This selector names namespaces, and selects some."
+        raise ConfigError(what, "", "Write one of namespaces and namespaceSelector; for both, make two workloads.", code="config.selector")
+    if labels.takes_unlabelled and not everything:
+        why = "Whoever makes one there would have these roles without asking for them."
+        hint = "Write matchLabels, or say everything: true."
+        raise ConfigError("This selector takes every account, also one without a label.", why, hint, code="config.selector")
+    if everything and not labels.takes_unlabelled:
+        what = "everything: true stands beside labels that an account has to have."
+        raise ConfigError(what, "", "Remove it, or the labels.", code="config.selector")
+    return AccountSelector(labels, namespaces, namespace_selector, at_most)
+
+
+def _namespace_selector(
+    *, match_labels: Mapping[str, str] = MappingProxyType({}), match_expressions: tuple[Requirement, ...] = ()
+) -> LabelSelector:
+    found = LabelSelector.of(match_labels, match_expressions)
+    if not found.requirements:
+        raise ConfigError(
+            "This selector takes every namespace.", "", "Write matchLabels or matchExpressions, or remove it.", code="config.selector"
+        )
+    return found
+
+
+def _workload(
+    *,
+    path: str,
+    service_account: ServiceAccountRef | None = None,
+    namespace: str | None = None,
+    selector: AccountSelector | None = None,
+    member: str | None = None,
+    **rest: object,
+) -> WorkloadDraft:
+    given = [one for one in (service_account, namespace, selector) if one is not None]
+    if not given:
+        raise ConfigError(
+            "The key 'serviceAccount' is missing.",
+            "",
+            "Name the Kubernetes service account as NAMESPACE/NAME; or write namespace, or a selector.",
+            code="config.missing-key",
+        )
+    if len(given) > 1:
+        what = "This workload is named in more than one way."
+        raise ConfigError(what, "", "Write exactly one of serviceAccount, namespace and selector.", code="config.workload")
+    default = DEFAULT_NAMESPACE_MEMBER if namespace else "subject"
+    return WorkloadDraft(path, service_account, namespace, selector, member=member or default, **rest)  # type: ignore[arg-type]  # each was read by its form
+
+
 def _only(wanted: str, code: str) -> Text[str]:
     return exactly(wanted, f"This version of podpass reads {wanted}.", code)
 
@@ -124,6 +196,7 @@ def _only(wanted: str, code: str) -> Text[str]:
 _text: Final = Text(texts.present, {"minLength": 1})
 _role: Final = Text(check_role, {"examples": ["roles/storage.objectViewer"]})
 _project: Final = Text(check_project_id, {"pattern": "^[a-z][a-z0-9-]{4,28}[a-z0-9]$"})
+_namespace: Final = Text(texts.namespace, {"pattern": f"^{texts.DNS_LABEL.pattern}$"})
 _bucket_name: Final = Text(check_bucket_name, {"pattern": "^[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]$"})
 
 _CLUSTER = Record(
@@ -141,6 +214,22 @@ _CLUSTER = Record(
             "talos",
             Record(_talos, (Field("talosconfig", _text, "Path of the talosconfig, relative to this file.", required=True),)),
             "How to reach a Talos cluster's machines.",
+        ),
+        Field(
+            "nodes",
+            Record(
+                _nodes,
+                (
+                    Field(
+                        "command",
+                        ListOf(_text, at_least=1),
+                        "Words of a command that runs a script of its standard input as root on a node: "
+                        "{node} stands for the node's name, {address} for its address.",
+                        required=True,
+                    ),
+                ),
+            ),
+            "How to reach the machines of kubeadm, k3s and RKE2; kind's are reached without.",
         ),
     ),
 )
@@ -242,22 +331,69 @@ _GRANT = Record(
     ),
 )
 
+_labels_field: Final = Field(
+    "matchLabels",
+    MapOf(check_label_key, Text(check_label_value)),
+    "Labels that have to be there, each with this value.",
+)
+_expressions_field: Final = Field(
+    "matchExpressions",
+    ListOf(
+        Record(
+            Requirement,
+            (
+                Field("key", Text(check_label_key), "The label.", required=True),
+                Field("operator", one_of(*OPERATORS), "How its value is judged.", required=True),
+                Field("values", ListOf(Text(check_label_value)), "For In and NotIn: against which."),
+            ),
+        )
+    ),
+    "What has to hold besides, in Kubernetes' form.",
+)
+
+_SELECTOR = Record(
+    _selector,
+    (
+        _labels_field,
+        _expressions_field,
+        Field("namespaces", ListOf(_namespace, at_least=1), "Look in these; left out: in every namespace."),
+        Field(
+            "namespaceSelector",
+            Record(_namespace_selector, (_labels_field, _expressions_field)),
+            "Look in the namespaces with these labels.",
+        ),
+        Field("everything", Truth(), "Say so where an account without any label is meant, too.", default=False),
+        Field(
+            "atMost",
+            Whole(1, _MOST_SELECTED, "accounts"),
+            "How many accounts may match; more are refused, all of them.",
+            default=DEFAULT_AT_MOST,
+        ),
+    ),
+)
+
 _WORKLOAD = Record(
-    WorkloadDraft,
+    _workload,
     (
         Field(
             "serviceAccount",
             Text(ServiceAccountRef.parse, {"pattern": "^[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}$", "examples": ["default/my-account"]}),
             "The Kubernetes service account: NAMESPACE/NAME.",
-            required=True,
         ),
+        Field("namespace", _namespace, "Or: every account of this namespace, by one principal set; goes with an attribute that maps it."),
+        Field("selector", _SELECTOR, "Or: the accounts with these labels, as the cluster has them when the plan is made."),
         Field(
             "googleServiceAccount",
             _text,
             "The Google service account that it acts as: an id (podpass makes it) or the full email of an existing one. "
             "Left out: direct access, the roles go to the workload's own principal.",
         ),
-        Field("member", Text(texts.member), "Which principal is bound: subject, or an attribute that copies it.", default="subject"),
+        Field(
+            "member",
+            Text(texts.member),
+            "Which principal is bound: subject, or an attribute that copies it; of a namespace: the attribute that is the namespace.",
+            default="subject",
+        ),
         Field("roles", ListOf(_role), "Roles on google.project."),
         Field("grants", ListOf(_GRANT), "Roles on other resources, or under a condition."),
         Field(
@@ -294,6 +430,7 @@ _WORKLOAD = Record(
         ),
     ),
     is_located=True,
+    keywords={"oneOf": [{"required": [key]} for key in ("serviceAccount", "namespace", "selector")]},
 )
 
 _SPEC = Record(

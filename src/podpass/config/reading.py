@@ -1,16 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a file's bytes to a `Federation`, or to every mistake in it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from podpass.config import tree
 from podpass.config.cross_checks import check_spec, google_account
 from podpass.config.document import new_report, read_document
-from podpass.config.federation import KIND, ClusterSettings, Federation, GoogleSettings, Source, TalosSettings, Workload
+from podpass.config.federation import (
+    KIND,
+    ClusterSettings,
+    Federation,
+    GoogleSettings,
+    NodeSettings,
+    Selection,
+    Source,
+    TalosSettings,
+    Workload,
+)
 from podpass.config.fields import DOCUMENT, ClusterDraft, DocumentDraft, WorkloadDraft
 from podpass.config.mistakes import FederationFileError, Report
 from podpass.errors import ConfigError
+from podpass.names import ServiceAccountRef
 
 
 def load(path: Path) -> Federation:
@@ -71,7 +81,8 @@ def _federation(draft: DocumentDraft, path: Path, report: Report) -> Federation:
         google=google,
         cluster=_cluster(spec.cluster, path.absolute().parent),
         issuer=spec.issuer,
-        workloads=tuple(_workloads(spec.workloads, google)),
+        workloads=tuple(_workload(one, google) for one in spec.workloads if one.selector is None),
+        selections=tuple(Selection(one.selector, _workload(one, google), one.path) for one in spec.workloads if one.selector),
         source=Source(path, report.positions),
     )
 
@@ -82,6 +93,7 @@ def _cluster(draft: ClusterDraft, folder: Path) -> ClusterSettings:
         context=draft.context,
         distribution=draft.distribution,
         talos=TalosSettings(_absolute(draft.talosconfig, folder)) if draft.talosconfig else None,
+        nodes=NodeSettings(draft.node_command) if draft.node_command else None,
     )
 
 
@@ -89,15 +101,18 @@ def _absolute(text: str, folder: Path) -> Path:
     return folder / Path(text).expanduser()
 
 
-def _workloads(drafts: tuple[WorkloadDraft, ...], google: GoogleSettings) -> Iterator[Workload]:
-    for draft in drafts:
-        yield Workload(
-            service_account=draft.service_account,
-            google_service_account=google_account(draft, google),
-            account_is_existing="@" in (draft.google_service_account or ""),
-            member=draft.member,
-            roles=draft.roles,
-            grants=draft.grants,
-            token=draft.token,
-            credentials=draft.credentials,
-        )
+def _workload(draft: WorkloadDraft, google: GoogleSettings) -> Workload:
+    # Of a namespace its account `default` stands for all, of a selector for none.
+    account = draft.service_account or ServiceAccountRef(draft.namespace or "default", "default")
+    return Workload(
+        service_account=account,
+        google_service_account=google_account(draft, google),
+        account_is_existing="@" in (draft.google_service_account or ""),
+        member=draft.member,
+        roles=draft.roles,
+        grants=draft.grants,
+        token=draft.token,
+        credentials=draft.credentials,
+        is_namespace=draft.namespace is not None,
+        path=draft.path,
+    )

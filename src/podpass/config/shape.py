@@ -112,6 +112,21 @@ class Whole(Form[int]):
 
 
 @dataclass(frozen=True)
+class Truth(Form[bool]):
+    """`true` or `false`."""
+
+    def read(self, node: Node, path: str, report: Report) -> bool | Broken:
+        """Read the two words alone; YAML's yes, no, on and off are refused."""
+        if isinstance(node, tree.Scalar) and node.kind == "bool" and node.text in {"true", "false"}:
+            return node.text == "true"
+        return _wrong_type(node, path, report, "true or false")
+
+    def schema(self) -> Schema:
+        """Return a boolean."""
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
 class ListOf(Form[tuple[T_co, ...]]):
     """A list of one form; broken items are left out."""
 
@@ -208,12 +223,14 @@ class Record(Form[T_co]):
         fields: The known keys.
         is_partial: Build without the required fields that are missing or broken, so that the rest can be judged.
         is_located: Hand the record's own path to `build`, as `path`.
+        keywords: What the schema says besides.
     """
 
     build: Callable[..., T_co]
     fields: tuple[Field, ...]
     is_partial: bool = False
     is_located: bool = False
+    keywords: Schema = field(default_factory=dict)
 
     def read(self, node: Node, path: str, report: Report) -> T_co | Broken:
         """Read the known keys, note the unknown and the missing ones."""
@@ -289,7 +306,7 @@ class Record(Form[T_co]):
             default: Schema = {} if known.default is None else {"default": known.default}
             properties[known.key] = {**known.form.schema(), "description": known.says, **default}
         required: Schema = {"required": names} if (names := [known.key for known in self.fields if known.required]) else {}
-        return {"type": "object", "additionalProperties": False, **required, "properties": properties}
+        return {"type": "object", "additionalProperties": False, **required, **self.keywords, "properties": properties}
 
 
 def nearest(word: str, known: list[str]) -> str | None:

@@ -19,6 +19,8 @@ DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _DNS_SUBDOMAIN_LIMIT_CHARS = 253
 _CONFIG_MAP_KEY = re.compile(r"(?!\.\.?$)[-._a-zA-Z0-9]{1,253}")
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_OF_A_NODE = frozenset({"{node}", "{address}"})
 _LOCATION = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}")
 
 
@@ -27,6 +29,19 @@ def present(text: str) -> str:
     if not text.strip():
         raise ConfigError("This text is empty.", "", "Write a value, or remove the key.", code="config.empty")
     return text
+
+
+def node_command(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words of a command that reaches one node."""
+    named = [name for word in words for name in _PLACEHOLDER.findall(word)]
+    if len(named) == 1 and named[0] in _OF_A_NODE and not _PLACEHOLDER.search(words[0]):
+        return words
+    raise ConfigError(
+        "This command does not reach one node.",
+        "One of its words, and not the first, holds {node} or {address}, once.",
+        'Write it as words: [ssh, "{node}", sudo, -n, sh].',
+        code="config.node-command",
+    )
 
 
 def federation_name(text: str) -> str:
@@ -109,6 +124,14 @@ def member(text: str) -> str:
         "Write subject, or the attribute of the mapping that copies assertion.sub, such as attribute.sub.",
         code="config.member",
     )
+
+
+def namespace(text: str) -> str:
+    """Return a Kubernetes namespace."""
+    if DNS_LABEL.fullmatch(text):
+        return text
+    why = "A namespace has 1 to 63 of a-z, 0-9 and '-', and begins and ends with a letter or digit."
+    raise ConfigError(f"{text[:80]!r} is not a Kubernetes namespace.", why, "", code="config.namespace")
 
 
 def config_map_name(text: str) -> str:

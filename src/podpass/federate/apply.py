@@ -82,6 +82,7 @@ def _apply(prepared: Prepared, notify: Callable[[Event], None], patience: timede
         desired=frozenset(resource.address for resource in plan.desired),
         pending=undone,
         taken_away=frozenset(change.address for change in made if change.action is Action.DELETE),
+        selected=frozenset(resource.address for resource in plan.desired if resource.origin),
         uids=outcome.uids,
     )
     try:

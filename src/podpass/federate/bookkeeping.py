@@ -5,7 +5,6 @@ Both results depend on the state of things only, never on the way there, so an i
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 
 from podpass.federate.change import Action, Change
 from podpass.federate.receipt import Entry, Receipt, State
@@ -28,12 +27,12 @@ def _announced(change: Change, known: Entry | None) -> Entry | None:
     if change.action is Action.ADOPT:
         return Entry(State.ADOPTED, change.identity)
     if change.action is Action.CREATE:
-        return Entry(State.CREATING, change.identity)
+        return Entry(State.CREATING, change.identity, selected=bool(change.origin))
     if change.action is Action.UNDELETE and not change.known:
         return Entry(State.UNDELETING, change.identity)
     if change.action is Action.UPDATE and change.kind.is_policy_item and known is not None:
         former = (*known.former, *([known.identity] if dict(known.identity) != dict(change.identity) else []))
-        return Entry(State.CREATING, change.identity, former=former)
+        return Entry(State.CREATING, change.identity, former=former, selected=bool(change.origin))
     return known
 
 
@@ -44,6 +43,7 @@ def settled(
     desired: Collection[str],
     pending: Collection[str],
     taken_away: Collection[str] = (),
+    selected: Collection[str] = (),
     uids: Mapping[str, str],
 ) -> Receipt:
     """Return the receipt after the acts.
@@ -54,6 +54,7 @@ def settled(
         desired: Addresses that are asked for.
         pending: Addresses whose change was planned and not made; their entries stay as announced.
         taken_away: Addresses whose deletion was done.
+        selected: Addresses that a selector asks for.
         uids: Of what was made now.
     """
     entries: dict[str, Entry] = {}
@@ -62,5 +63,7 @@ def settled(
             entries[address] = entry
         elif address in desired and address not in taken_away:
             uid = uids.get(address) or (observed.get(address, ABSENT).uid if entry.is_open else entry.uid)
-            entries[address] = Entry(State.MADE, entry.identity, uid) if entry.is_open else replace(entry, uid=uid)
+            # What was named may be selected now, and the other way round.
+            state = State.MADE if entry.is_open else entry.state
+            entries[address] = Entry(state, entry.identity, uid, () if entry.is_open else entry.former, address in selected)
     return receipt.with_entries(entries)

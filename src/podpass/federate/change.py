@@ -40,6 +40,8 @@ class Change:
         fields: Where the two differ. An undeleted thing comes back as it was, then these are corrected.
         known: Whether the receipt knows the thing.
         owner: For `adopt`: whose it seems to be, as half a sentence; empty: nobody signed it.
+        origin: Path of the entry of the file whose selector asks for it; empty: the file asks for it by name.
+        lapsed: For `delete`: a selector had found its account and does not find it any more; the file says the same as before.
     """
 
     address: str
@@ -50,6 +52,8 @@ class Change:
     fields: tuple[FieldChange, ...] = ()
     known: bool = False
     owner: str = ""
+    origin: str = ""
+    lapsed: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -67,6 +71,8 @@ class Change:
             "fields": [{"name": field.name, "before": field.before, "after": field.after} for field in self.fields],
             "known": self.known,
             "owner": self.owner,
+            "origin": self.origin,
+            "lapsed": self.lapsed,
         }
 
     @classmethod
@@ -76,4 +82,5 @@ class Change:
         fields = tuple(FieldChange(one["name"], one["before"], one["after"]) for one in value["fields"])
         action, known, owner = Action(value["action"]), bool(value["known"]), str(value["owner"])
         identity, before, after = (dict(value[name]) for name in ("identity", "before", "after"))
-        return cls(value["address"], action, identity, before, after, fields, known, owner)
+        origin, lapsed = str(value.get("origin", "")), bool(value.get("lapsed", False))
+        return cls(value["address"], action, identity, before, after, fields, known, owner, origin, lapsed)

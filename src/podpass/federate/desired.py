@@ -4,6 +4,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from podpass.config.federation import BucketSettings, Federation, GrantCondition, Keys, Workload
 from podpass.exchange.credential_config import credential_config
@@ -73,14 +74,15 @@ class _Builder:
         known = self.found.setdefault(resource.address, resource)
         if known.identity != resource.identity:
             digest = hashlib.sha256(repr(sorted(resource.identity.items())).encode()).hexdigest()[:6]
-            twin = Resource(f"{resource.address}-{digest}", resource.identity, resource.body, resource.at_birth, resource.needs)
+            twin = replace(resource, address=f"{resource.address}-{digest}")
             self.found.setdefault(twin.address, twin)
 
     def _apis(self) -> Iterator[Resource]:
         services = ["iam", "sts", "cloudresourcemanager"]
-        if any(workload.google_service_account for workload in self.federation.workloads):
+        patterns = self.federation.patterns
+        if any(workload.google_service_account for workload in patterns):
             services.append("iamcredentials")
-        if self.federation.issuer.bucket or any(grant.bucket for workload in self.federation.workloads for grant in workload.grants):
+        if self.federation.issuer.bucket or any(grant.bucket for workload in patterns for grant in workload.grants):
             services.append("storage")
         for service in sorted(services):
             name = f"{service}.googleapis.com"
@@ -124,7 +126,7 @@ class _Builder:
             "disabled": False,
             **_named(self.google.provider.display_name),
             "attributeMapping": dict(self.google.attribute_mapping),
-            "attributeCondition": condition.of(self.google, (workload.service_account for workload in self.federation.workloads)),
+            "attributeCondition": condition.of(self.federation),
             "oidc.issuerUri": self.issuer.url,
             "oidc.allowedAudiences": [],
             "oidc.jwksJson": documents.inline_keys(self.facts.jwks) if self.keys == "inline" else "",
@@ -139,7 +141,8 @@ class _Builder:
         return f"{Kind.POOL}/{self.google.pool.id}"
 
     def _accounts(self) -> Iterator[Resource]:
-        for workload in self.federation.workloads:
+        """Return the Google accounts; one that belongs to a selection is there though nobody is found yet."""
+        for workload in self.federation.patterns:
             account = workload.google_service_account
             if account and not workload.account_is_existing:
                 identity = {"project": self.facts.project, "email": account.email}
@@ -153,26 +156,42 @@ class _Builder:
             if account:
                 identity = _policy_item(f"account/{account.email}", WORKLOAD_IDENTITY_USER, principal, None)
                 needs = (self._pool_address, _api("iamcredentials"), *self._made_account(workload))
-                yield Resource(f"{Kind.BINDING}/{workload.service_account}", identity, needs=needs)
-            member, who = (account.member, self._short(account.email)) if account else (principal, str(workload.service_account))
-            yield from self._grants(workload, member, who)
+                yield Resource(f"{Kind.BINDING}/{workload.label}", identity, needs=needs, origin=workload.selected_by)
+                yield from self._grants_of_account(workload)
+            else:
+                yield from self._grants(workload, principal, workload.label, origin=workload.selected_by)
+        for selection in self.federation.selections:
+            yield from self._grants_of_account(selection.pattern)
 
-    def _grants(self, workload: Workload, member: str, who: str) -> Iterator[Resource]:
+    def _grants_of_account(self, workload: Workload) -> Iterator[Resource]:
+        account = workload.google_service_account
+        if account:
+            yield from self._grants(workload, account.member, self._short(account.email))
+
+    def _grants(self, workload: Workload, member: str, who: str, *, origin: str = "") -> Iterator[Resource]:
         needs = (_api("cloudresourcemanager"), *(self._made_account(workload) or (self._pool_address,)))
         for role in workload.roles:
-            yield self._grant(who, member, role, f"project/{self.facts.project}", needs=needs)
+            yield self._grant(who, member, role, f"project/{self.facts.project}", needs=needs, origin=origin)
         for grant in workload.grants:
             target = f"bucket/{grant.bucket}" if grant.bucket else f"project/{grant.project}"
             # The bucket may be the one that this federation makes.
             made = tuple(address for address in (f"{Kind.BUCKET}/{grant.bucket}",) if address in self.found)
-            yield self._grant(who, member, grant.role, target, needs=(*needs, *made), condition_=grant.condition)
+            yield self._grant(who, member, grant.role, target, needs=(*needs, *made), condition_=grant.condition, origin=origin)
 
-    def _grant(
-        self, who: str, member: str, role: str, target: str, *, needs: tuple[str, ...], condition_: GrantCondition | None = None
+    def _grant(  # what a grant is made of
+        self,
+        who: str,
+        member: str,
+        role: str,
+        target: str,
+        *,
+        needs: tuple[str, ...],
+        condition_: GrantCondition | None = None,
+        origin: str = "",
     ) -> Resource:
         slug = re.sub(r"[^a-z0-9]+", "-", condition_.title.lower()).strip("-") if condition_ else ""
         address = f"{Kind.GRANT}/{who}:{role.removeprefix('roles/')}@{target}" + (f":{slug}" if condition_ else "")
-        return Resource(address, _policy_item(target, role, member, condition_), needs=needs)
+        return Resource(address, _policy_item(target, role, member, condition_), needs=needs, origin=origin)
 
     def _made_account(self, workload: Workload) -> tuple[str, ...]:
         account = workload.google_service_account
@@ -190,7 +209,8 @@ class _Builder:
                 content = credential_config(name, token_path=settings.token_path, service_account=workload.google_service_account)
                 identity = {"namespace": namespace, "name": settings.config_map, "key": settings.key}
                 birth = {"annotations": self.mark.annotations}
-                yield Resource(f"{Kind.CONFIG_MAP}/{namespace}/{settings.config_map}", identity, {"content": content}, birth)
+                address = f"{Kind.CONFIG_MAP}/{namespace}/{settings.config_map}"
+                yield Resource(address, identity, {"content": content}, birth, origin=workload.selected_by)
 
 
 def _api(service: str) -> str:

@@ -107,7 +107,7 @@ def _destroy(prepared: Prepared, notify: Callable[[Event], None], patience: time
     outcome = run(steps, acts_of(prepared, prepared.receipt), is_teething=is_teething, notify=notify, patience=patience)
     made = made_by(steps, outcome)
     pending = {change.address for change in prepared.plan.changes} - {change.address for change in made}
-    final = bookkeeping.settled(prepared.receipt, prepared.observed, desired=(), pending=pending, uids={})
+    final = bookkeeping.settled(prepared.receipt, prepared.observed, desired={}, pending=pending, uids={})
     try:
         _close(prepared, final)
     except PodpassError as error:

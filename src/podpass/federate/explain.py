@@ -4,12 +4,13 @@
 What the file leaves to the cluster (`issuer.url: keep`) or to Google (the project's number) is taken from the token, and said.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from podpass.config.federation import Federation
+from podpass.config.federation import Federation, Workload
+from podpass.errors import ConfigError
 from podpass.federate import condition
-from podpass.names import PoolName, ProviderName
+from podpass.names import PoolName, ProviderName, ServiceAccountRef
 from podpass.names.pool import PROVIDER_IN_AUDIENCE
 from podpass.verify import KeySet, UnverifiedClaims, parse
 from podpass.verify.claims import read_audiences
@@ -41,10 +42,17 @@ def explain(token: str, federation: Federation, keys: KeySet, now: datetime, *, 
         MalformedTokenError: The token has no strict form, so that nothing can be taken from it.
     """
     claims = parse(token).payload
+    selection = _selection_of(federation, claims)
+    if selection:
+        federation = replace(federation, workloads=(*federation.workloads, selection))
     number = project_number or _number_in(claims)
     provider = _provider(federation, claims, number or _UNKNOWN_NUMBER)
     judgement = judge_exchange(provider.name.audience, token, lambda _: provider, lambda _: keys, now)
     assumptions = []
+    if selection:
+        assumptions.append(
+            f"The file selects accounts by labels, which only the cluster knows; {selection} is taken for one that {selection.path} finds."
+        )
     if federation.issuer.url == "keep":
         assumptions.append("The file keeps the cluster's issuer, so the token's own is taken for it.")
     if not project_number:
@@ -63,8 +71,21 @@ def _provider(federation: Federation, claims: UnverifiedClaims, project_number: 
         name=ProviderName(PoolName(project_number, google.pool.id), google.provider.id),
         issuer_uri=str(claims.get("iss")) if url == "keep" else url.url,
         attribute_mapping=google.attribute_mapping,
-        attribute_condition=condition.of(google, (workload.service_account for workload in federation.workloads)) or None,
+        attribute_condition=condition.of(federation) or None,
     )
+
+
+def _selection_of(federation: Federation, claims: UnverifiedClaims) -> Workload | None:
+    """Return the workload that the token's account is if a selector finds it; None where the file names it, or no selector looks there."""
+    try:
+        account = ServiceAccountRef.parse(str(claims.get("sub")))
+    except ConfigError:
+        return None
+    named = (one.service_account for one in federation.workloads)
+    if account in named:
+        return None
+    looks = (one for one in federation.selections if not one.selector.namespaces or account.namespace in one.selector.namespaces)
+    return next((one.workload(account) for one in looks), None)
 
 
 def _number_in(claims: UnverifiedClaims) -> str | None:

@@ -9,8 +9,9 @@ from podpass.federate.resource import JSON, Kind, Resource
 
 
 def manifests(federation: Federation, plan: Plan) -> str:
-    """Return one YAML document for each object."""
-    accounts = [_account(workload.service_account.namespace, workload.service_account.name) for workload in federation.workloads]
+    """Return one YAML document for each object; accounts that a selector finds, or that live in a namespace, are others' to write."""
+    named = (one.service_account for one in federation.workloads if not (one.is_namespace or one.selected_by))
+    accounts = [_account(account.namespace, account.name) for account in named]
     config_maps = [_config_map(resource) for resource in plan.desired if resource.kind is Kind.CONFIG_MAP]
     return yaml.dump_all([*accounts, *config_maps], Dumper=_Dumper, sort_keys=False)
 

@@ -145,7 +145,7 @@ def outline(federation: Federation) -> Iterator[tuple[Kind, Mapping[str, JSON]]]
         yield Kind.GRANT, {"target": f"bucket/{bucket.name}"}
         for path in (documents.KEYS_PATH, documents.DISCOVERY_PATH):
             yield Kind.OBJECT, {"bucket": bucket.name, "object": path}
-    for workload in federation.workloads:
+    for workload in federation.patterns:
         account = workload.google_service_account
         if account:
             yield Kind.BINDING, {"target": f"account/{account.email}"}
@@ -155,6 +155,7 @@ def outline(federation: Federation) -> Iterator[tuple[Kind, Mapping[str, JSON]]]
             yield Kind.GRANT, {"target": f"bucket/{grant.bucket}" if grant.bucket else f"project/{grant.project}"}
         if workload.roles:
             yield Kind.GRANT, {"target": f"project/{google.project}"}
+    for workload in federation.workloads:
         if workload.credentials:
             settings, namespace = workload.credentials, workload.service_account.namespace
             yield Kind.CONFIG_MAP, {"namespace": namespace, "name": settings.config_map, "key": settings.key}

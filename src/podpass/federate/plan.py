@@ -140,7 +140,8 @@ def check_no_drift(planned: Plan, now: Plan) -> None:
     if [one.as_json() for one in planned.desired] != [one.as_json() for one in now.desired]:
         raise DriftSincePlanError(
             "Nothing was changed: other things would be asked for now than when the plan was made.",
-            f"{planned.subject.file or 'The federation file'} has changed since, or the cluster's keys have.",
+            f"{planned.subject.file or 'The federation file'} or the cluster's keys have changed since, or its selectors find "
+            "other accounts.",
             "Make the plan again and read it.",
         )
     then = {change.address: change.as_json() for change in planned.changes}

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from podpass.config.federation import Federation
-from podpass.federate import desired, diff, limits, observed, preflight, safety, strangers
+from podpass.federate import desired, diff, lapse, limits, observed, preflight, reach, safety, selection, strangers
 from podpass.federate.facts import Facts
 from podpass.federate.observed import Reader
 from podpass.federate.plan import Plan, Subject
@@ -48,6 +48,7 @@ class Prepared:
         observed: Things as they were, by address.
         policies: IAM policies as they were, by target.
         facts: What the sides said about themselves; None where nobody asked.
+        federation: The file, with a workload for each account that its selectors found; None where there is no file.
     """
 
     plan: Plan
@@ -56,6 +57,7 @@ class Prepared:
     observed: Mapping[str, Observed] = field(default_factory=dict)
     policies: Mapping[str, Policy] = field(default_factory=dict)
     facts: Facts | None = None
+    federation: Federation | None = None
 
 
 def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -> Prepared:
@@ -68,23 +70,29 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
     store = ReceiptStore(cluster, federation.name)
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="podpass-read") as executor:
         reader = Reader(google, cluster, executor)
-        findings = Survey(federation, google, cluster, store, executor).run(reader)
+        asked = selection.ask(federation, cluster, executor)
+        findings = Survey(asked, google, cluster, store, executor).run(reader)
         facts = findings.facts
+        selected = selection.fitting(asked, facts)
+        federation = selected.federation
         receipt = findings.receipt or Receipt(federation.name, facts.cluster, facts.project)
         situation = Situation(federation, facts, receipt, findings.others)
         safety.refuse(situation)
         wanted = desired.resources(federation, facts)
         seen = observed.of_desired(reader, wanted, findings.enabled)
         seen |= observed.of_receipt(reader, receipt, seen)
-        changes = diff.changes(wanted, seen, receipt)
+        pool = desired.provider_name(federation, facts).pool
+        changes = lapse.traced(diff.changes(wanted, seen, receipt), wanted, receipt, federation, pool)
         if changes:
             safety.stop((*findings.obstacles, *preflight.lacking(google, changes, facts.project, findings.missing)))
         policies = reader.known_policies()
-        pool = desired.provider_name(federation, facts).pool
         beyond = strangers.cautions(federation, pool, policies, wanted, changes)
-        warnings = (*safety.cautions(situation), *limits.cautions(policies, changes), *beyond)
+        crowd = limits.Crowd(federation, policies, changes)
+        census = selection.population(cluster, crowd.namespaces, executor)
+        safety.stop(list(crowd.objections(census)))
+        warnings = (*safety.cautions(situation), *reach.cautions(selected), *crowd.cautions(census), *beyond)
         plan = Plan(_subject(federation, findings), wanted, changes, warnings)
-        return Prepared(plan, Sides(google, cluster, store), receipt, seen, policies, facts)
+        return Prepared(plan, Sides(google, cluster, store), receipt, seen, policies, facts, federation)
 
 
 def _subject(federation: Federation, findings: Findings) -> Subject:

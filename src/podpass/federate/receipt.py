@@ -43,12 +43,14 @@ class Entry:
         identity: The resource's, so that it can be taken away without the federation file.
         uid: What tells it from a later thing of the same name; None until it is known, and for kinds that have none.
         former: For a member of a policy that is being replaced: what it was, until its removal is confirmed.
+        selected: A selector asked for it, not a name in the file: it goes when the selector does not find its account any more.
     """
 
     state: State
     identity: Mapping[str, JSON]
     uid: str | None = None
     former: tuple[Mapping[str, JSON], ...] = ()
+    selected: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -59,7 +61,8 @@ class Entry:
         """Return it as the receipt holds it."""
         uid = {} if self.uid is None else {"uid": self.uid}
         former = {"former": [dict(one) for one in self.former]} if self.former else {}
-        return {"state": self.state.value, "identity": dict(self.identity), **uid, **former}
+        selected = {"selected": True} if self.selected else {}
+        return {"state": self.state.value, "identity": dict(self.identity), **uid, **former, **selected}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def _entry(address: str, value: Mapping[str, JSON]) -> Entry:
     state = State(value["state"])
     if state is State.UNDELETING and not kind_of(address).is_soft_deleted:
         raise ValueError(state)
-    return Entry(state, dict(value["identity"]), value.get("uid"), former)
+    return Entry(state, dict(value["identity"]), value.get("uid"), former, value.get("selected") is True)
 
 
 def config_map_name(federation: str) -> str:

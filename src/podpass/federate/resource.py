@@ -55,6 +55,7 @@ class Resource:
         body: What is kept in line: field to value. For pools and providers the fields are Google's update masks.
         at_birth: Further fields that are only said when it is made.
         needs: Addresses that must be in place before it.
+        origin: Path of the entry of the file whose selector asks for it; empty: the file asks for it by name.
     """
 
     address: str
@@ -62,6 +63,7 @@ class Resource:
     body: Mapping[str, JSON] = field(default_factory=nothing)
     at_birth: Mapping[str, JSON] = field(default_factory=nothing)
     needs: tuple[str, ...] = ()
+    origin: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -76,13 +78,15 @@ class Resource:
             "body": dict(self.body),
             "atBirth": dict(self.at_birth),
             "needs": list(self.needs),
+            "origin": self.origin,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, JSON]) -> "Resource":
         """Read what `as_json` wrote; KeyError, TypeError or ValueError for anything else."""
         kind_of(value["address"])
-        return cls(value["address"], dict(value["identity"]), dict(value["body"]), dict(value["atBirth"]), tuple(value["needs"]))
+        needs, origin = tuple(value["needs"]), str(value.get("origin", ""))
+        return cls(value["address"], dict(value["identity"]), dict(value["body"]), dict(value["atBirth"]), needs, origin)
 
 
 def kind_of(address: str) -> Kind:

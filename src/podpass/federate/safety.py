@@ -5,15 +5,15 @@ Refused when the plan is made (`refuse`), because no flag could make it right:
 
 1. what Google would refuse of the provider: a condition over 4096 characters, a mapping or an expression that does not hold;
 2. a `google.subject` over 127 bytes;
-3. a pool in which another provider's tokens become the same principals;
+3. a pool in which another provider's tokens become the same principals, or may be given a namespace's name;
 4. Google's audience among the API server's audiences;
 5. a receipt of another project or cluster;
 6. an API that is off, a permission that the operator lacks, a namespace that is not there.
 
 (One account declared twice, and keys in a bucket that is not the issuer, are refused with the file, by `config`.)
 
-Refused when the plan is applied (`check_allowed`), unless the operator said so: deleting, undeleting what the receipt does not know,
-adopting. Warned about (`cautions`): all that is legal and unwise.
+Refused when the plan is applied (`check_allowed`), unless the operator said so: deleting what has not lapsed, undeleting what the receipt
+does not know, adopting. Warned about (`cautions`): all that is legal and unwise.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 
-from podpass.config.federation import GENERATED, Federation
+from podpass.config.cross_checks import is_namespace_claim
+from podpass.config.federation import GENERATED, Federation, Workload
 from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
 from podpass.federate import condition, principals
 from podpass.federate.change import Action, Change
@@ -99,6 +100,7 @@ def objections(situation: Situation) -> Iterator[Objection]:
     yield from _provider_limits(situation)
     yield from _long_subjects(situation)
     yield from _shared_pool(situation)
+    yield from _foreign_namespaces(situation)
     yield from _api_audience(situation)
     yield from _foreign_receipt(situation)
     yield from situation.obstacles
@@ -114,7 +116,7 @@ def check_allowed(plan: Plan, allowances: Allowances) -> None:
 
 
 def _not_allowed(change: Change, allowances: Allowances) -> Objection | None:
-    if change.action is Action.DELETE and not _named(change.address, allowances.delete):
+    if change.action is Action.DELETE and not change.lapsed and not _named(change.address, allowances.delete):
         return Objection(
             "plan.unsafe",
             f"The plan deletes {change.address}.",
@@ -164,7 +166,7 @@ def _class_of(code: str) -> type[PodpassError]:
 def _provider_limits(situation: Situation) -> Iterator[Objection]:
     federation = situation.federation
     google = federation.google
-    text = condition.of(google, (workload.service_account for workload in federation.workloads))
+    text = condition.of(federation)
     address = f"provider/{google.provider.id}"
     if len(text) > CONDITION_LIMIT_CHARS:
         names = google.attribute_condition is GENERATED
@@ -172,7 +174,8 @@ def _provider_limits(situation: Situation) -> Iterator[Objection]:
             "config.condition-too-long",
             f"The attribute condition of {address} would have {len(text)} characters; Google accepts {CONDITION_LIMIT_CHARS}.",
             f"It is generated and names each of the {len(federation.workloads)} workloads." if names else "",
-            "Write attributeCondition yourself, for instance by namespace: assertion['kubernetes.io'].namespace in ['shop', 'billing'].",
+            f'Write attributeCondition yourself, for instance by namespace: "{_by_namespace(federation)}". '
+            "Every account of these namespaces may then enter the pool; what it may do there is said by the workloads.",
         )
         return
     issuer = declared_issuer(federation, situation.facts).url
@@ -181,9 +184,16 @@ def _provider_limits(situation: Situation) -> Iterator[Objection]:
         yield Objection("config.provider", f"Google would refuse {address}.", violation.message, f"Correct it at {where}.")
 
 
+def _by_namespace(federation: Federation) -> str:
+    namespaces = sorted({workload.service_account.namespace for workload in federation.workloads})
+    return f"{condition.NAMESPACE} in [{', '.join(repr(namespace) for namespace in namespaces)}]"
+
+
 def _long_subjects(situation: Situation) -> Iterator[Objection]:
     mapping = situation.federation.google.attribute_mapping
     for workload in situation.federation.workloads:
+        if workload.is_namespace:
+            continue
         subject = principals.value(mapping, "google.subject", principals.claims_of(workload.service_account, situation.facts))
         size = len((subject or "").encode())
         if size > SUBJECT_LIMIT_BYTES:
@@ -210,6 +220,23 @@ def _shared_pool(situation: Situation) -> Iterator[Objection]:
                 "Use a pool for this cluster alone, or put the cluster's name into the mapping: "
                 "google.subject: \"'my-cluster::' + assertion.sub\".",
             )
+
+
+def _foreign_namespaces(situation: Situation) -> Iterator[Objection]:
+    """Refuse to bind a namespace by an attribute that another provider of the pool writes too, from whatever claim: a value is a value."""
+    mapping = situation.federation.google.attribute_mapping
+    used = {workload.member for workload in situation.federation.patterns if workload.is_namespace}
+    for other in situation.others:
+        for attribute in sorted(used & other.attribute_mapping.keys()):
+            theirs = other.attribute_mapping[attribute]
+            # Two clusters of which each writes its own name before the namespace are told apart; `_shared_pool` has compared them.
+            if not (is_namespace_claim(theirs) and is_namespace_claim(mapping.get(attribute, ""))):
+                yield Objection(
+                    "plan.shared-pool",
+                    f"The provider {other.provider_id} of the same pool maps {attribute} from {theirs!r}.",
+                    f"Whomever it trusts could be given the name of a namespace there, and would be in {attribute}/NAMESPACE.",
+                    "Use a pool for this cluster alone, or another attribute for its namespaces.",
+                )
 
 
 def _same_principal(situation: Situation, other: OtherProvider, attribute: str, account: ServiceAccountRef) -> bool:
@@ -256,14 +283,21 @@ def cautions(situation: Situation) -> Iterator[Caution]:
     yield from _key_cautions(situation)
     yield from _condition_cautions(situation.federation)
     yield from _broad_members(situation)
+    for selection in situation.federation.selections:
+        yield from _long_token(f"what {selection.path} selects", selection.pattern)
     for workload in situation.federation.workloads:
         account = workload.service_account
-        if workload.token.expiration > LONG_TOKEN:
-            hours = f"{workload.token.expiration.total_seconds() / 3600:g} h"
-            yield Caution("long-token", f"The token of {account} lives {hours}; kubelet renews it, so 1 h is enough.")
-        if account not in situation.facts.account_uids:
+        if not workload.selected_by:
+            yield from _long_token(str(workload), workload)
+        if account not in situation.facts.account_uids and not workload.is_namespace:
             create = f"kubectl -n {account.namespace} create serviceaccount {account.name}"
             yield Caution("account-missing", f"The Kubernetes account {account} is not there yet. Run `{create}`.")
+
+
+def _long_token(whose: str, workload: Workload) -> Iterator[Caution]:
+    if workload.token.expiration > LONG_TOKEN:
+        hours = f"{workload.token.expiration.total_seconds() / 3600:g} h"
+        yield Caution("long-token", f"The token of {whose} lives {hours}; kubelet renews it, so 1 h is enough.")
 
 
 def _issuer_cautions(situation: Situation) -> Iterator[Caution]:
@@ -295,8 +329,11 @@ def _condition_cautions(federation: Federation) -> Iterator[Caution]:
 
 def _broad_members(situation: Situation) -> Iterator[Caution]:
     mapping = situation.federation.google.attribute_mapping
+    told: set[str] = set()
     for workload in situation.federation.workloads:
         account = workload.service_account
+        if workload.is_namespace or workload.selected_by in told:
+            continue
         attribute = principals.attribute_of(workload)
         mine = principals.value(mapping, attribute, principals.claims_of(account, situation.facts))
         for probe, whom in _strangers(account):
@@ -305,6 +342,7 @@ def _broad_members(situation: Situation) -> Iterator[Caution]:
                     "broad-member",
                     f"{attribute} is the same for {whom} that enters the pool, so the roles of {account} are theirs too.",
                 )
+                told |= {workload.selected_by} - {""}
                 break
 
 

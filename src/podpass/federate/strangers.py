@@ -74,7 +74,7 @@ class _Judge:
     def __init__(self, federation: Federation, pool: PoolName, desired: Iterable[Resource]) -> None:
         self.pool = pool
         self.declared = {_key(resource.identity) for resource in desired if resource.kind.is_policy_item}
-        accounts = [(one.google_service_account, one.account_is_existing) for one in federation.workloads]
+        accounts = [(one.google_service_account, one.account_is_existing) for one in federation.patterns]
         self.accounts = {f"account/{account.email}" for account, _ in accounts if account}
         # An account that was there before may serve others: what it has besides is theirs.
         self.own = {account.member for account, is_existing in accounts if account and not is_existing}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard, TypeVar
 
-from podpass.config.federation import Federation
 from podpass.errors import ConfigError, MalformedTokenError, UnexpectedAnswerError
 from podpass.federate import permissions
 from podpass.federate.facts import Facts
@@ -16,6 +15,7 @@ from podpass.federate.principals import OtherProvider
 from podpass.federate.receipt import NAMESPACE, Receipt
 from podpass.federate.receipt_store import ReceiptStore
 from podpass.federate.safety import Objection, stop
+from podpass.federate.selection import Selected
 from podpass.google import fault as google_fault
 from podpass.google import iam, projects, services
 from podpass.google.fault import GoogleRefusedError
@@ -63,8 +63,9 @@ class Findings:
 class Survey:
     """One round of questions about one federation."""
 
-    def __init__(self, federation: Federation, google: GoogleClient, cluster: KubeClient, store: ReceiptStore, executor: Executor) -> None:
-        self.federation = federation
+    def __init__(self, selected: Selected, google: GoogleClient, cluster: KubeClient, store: ReceiptStore, executor: Executor) -> None:
+        self.federation = selected.federation
+        self._known_uids = selected.uids
         self.google = google
         self.cluster = cluster
         self.store = store
@@ -102,7 +103,7 @@ class Survey:
             jwks=jwks.result().decode("utf-8", "replace"),
             project=project.result().project_id,
             project_number=project.result().number,
-            account_uids={account: uid for future in accounts for account, uid in future.result().items()},
+            account_uids=dict(self._known_uids) | {account: uid for future in accounts for account, uid in future.result().items()},
             api_audiences=_audiences_in(claims),
         )
         lacks = {one: answer for one, future in missing.items() if (answer := future.result()) is not None}
@@ -153,7 +154,7 @@ class Survey:
 
     def _account_questions(self) -> Iterator[Callable[[], dict[ServiceAccountRef, str]]]:
         """Return what to ask for the uids of the workloads' accounts: one list for a namespace that has many of them."""
-        accounts = dict.fromkeys(one.service_account for one in self.federation.workloads)
+        accounts = dict.fromkeys(one.service_account for one in self.federation.workloads if one.service_account not in self._known_uids)
         for namespace, refs in grouped(accounts, lambda ref: ref.namespace).items():
             if len(refs) >= MANY:
                 yield partial(self._listed_uids, namespace, refs)

@@ -14,20 +14,21 @@ _PAGE: Final = 500
 _PAGES_AT_MOST: Final = 1000
 
 
-def list_objects(client: KubeClient, path: str, what: str) -> Iterator[Json]:
+def list_objects(client: KubeClient, path: str, what: str, *, labels: str = "") -> Iterator[Json]:
     """Return the objects of a collection.
 
     Args:
         client: The cluster.
         path: The collection's: `/api/v1/namespaces/default/configmaps`.
         what: What they are, for errors: `the config maps of the namespace default`.
+        labels: A label selector; empty: all of them.
 
     Raises:
         KubeRefusedError: Among others `FaultKind.FORBIDDEN`: who may read each may not therefore list all; 410: the list grew too old.
     """
     after = ""
     for _ in range(_PAGES_AT_MOST):
-        query = {"limit": str(_PAGE), **({"continue": after} if after else {})}
+        query = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {}), **({"continue": after} if after else {})}
         answer = client.call(Request("GET", path, f"list {what}", query=query))
         items = answer.get("items") or []
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):

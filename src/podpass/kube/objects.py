@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Namespaces and service accounts, as far as podpass looks at them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from podpass.kube.client import Json, KubeClient, Request
 from podpass.kube.fault import FaultKind, KubeRefusedError
 from podpass.kube.lists import list_objects
 from podpass.names import ServiceAccountRef
+from podpass.names.labels import LabelSelector
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,27 @@ def get_service_account(client: KubeClient, account: ServiceAccountRef) -> Thing
 def list_service_accounts(client: KubeClient, namespace: str) -> dict[str, Thing]:
     """Return the service accounts of a namespace by their name."""
     return _by_name(client, f"/api/v1/namespaces/{namespace}/serviceaccounts", f"the service accounts of the namespace {namespace}")
+
+
+def select_service_accounts(
+    client: KubeClient, labels: LabelSelector, namespace: str | None = None
+) -> Iterator[tuple[ServiceAccountRef, Thing]]:
+    """Return the service accounts with these labels, in one namespace or in all, page by page.
+
+    A server that does not know the selector would send them all; what does not match is left out.
+    """
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts" if namespace else "/api/v1/serviceaccounts"
+    what = f"the service accounts of the namespace {namespace}" if namespace else "the service accounts of all namespaces"
+    for item in list_objects(client, path, what, labels=str(labels)):
+        thing = _found(item)
+        if thing and labels.holds(thing.labels):
+            yield ServiceAccountRef(str(item["metadata"].get("namespace")), thing.name), thing
+
+
+def select_namespaces(client: KubeClient, labels: LabelSelector) -> list[str]:
+    """Return the names of the namespaces with these labels."""
+    things = (_found(item) for item in list_objects(client, "/api/v1/namespaces", "the namespaces", labels=str(labels)))
+    return sorted(thing.name for thing in things if thing and labels.holds(thing.labels))
 
 
 def ensure_service_account(client: KubeClient, account: ServiceAccountRef, *, annotations: Mapping[str, str] | None = None) -> bool:

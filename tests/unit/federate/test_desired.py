@@ -8,8 +8,11 @@ from podpass.config.federation import BucketSettings, Federation, Grant, GrantCo
 from podpass.errors import ConfigError
 from podpass.federate import condition, desired
 from podpass.federate.facts import Facts
+from podpass.federate.principals import Claims
 from podpass.federate.resource import Resource
 from podpass.names import GoogleServiceAccount, Issuer, ServiceAccountRef
+from podpass.wif.limits import CONDITION_LIMIT_CHARS
+from podpass.wif.mapping import compile_condition
 
 POOL = "projects/415104041262/locations/global/workloadIdentityPools/workload-identity-demo"
 IN_A_BUCKET = IssuerSettings(Issuer("https://storage.googleapis.com/demo-oidc"), "bucket", BucketSettings("demo-oidc", "us-east1"))
@@ -145,6 +148,25 @@ def test_the_generated_condition_admits_the_declared_accounts_alone() -> None:
     assert condition.generated([]) == "false"
     assert condition.generated([one]) == "assertion.sub == 'system:serviceaccount:a:b'"
     assert condition.generated([two, one]) == "assertion.sub in ['system:serviceaccount:a:b', 'system:serviceaccount:a:c']"
+    assert condition.generated([two], ["b", "a"]) == "assertion['kubernetes.io']['namespace'] in ['a', 'b']"
+    by_subject = "assertion.sub == 'system:serviceaccount:a:c'"
+    assert condition.generated([two], ["b"]) == f"{by_subject} || assertion['kubernetes.io']['namespace'] == 'b'"
+
+
+def test_many_accounts_are_named_by_namespace_and_the_condition_judges_the_same() -> None:
+    accounts = [ServiceAccountRef(f"team-{index % 3}", f"app-{index}") for index in range(150)]
+    text = condition.generated([*accounts, ServiceAccountRef("b", "c")], ["whole"])
+    assert len(text) <= CONDITION_LIMIT_CHARS
+
+    def admits(namespace: str, name: str) -> bool:
+        claims = Claims(ServiceAccountRef(namespace, name), "https://i.example").members()
+        return compile_condition(text).evaluate({"assertion": claims, "google": {}, "attribute": {}}) is True
+
+    assert all(admits(one.namespace, one.name) for one in accounts)
+    assert admits("b", "c")
+    assert admits("whole", "anybody")
+    # The name of one in the namespace of another.
+    assert not any(admits(*one) for one in (("team-1", "app-0"), ("b", "app-0"), ("team-0", "c"), ("other", "default")))
 
 
 def test_a_mapping_without_a_value_for_the_workload_is_refused_with_its_expression(federation: Federation, facts: Facts) -> None:

@@ -46,12 +46,13 @@ def test_a_sound_federation_is_neither_refused_nor_warned_about(federation: Fede
 
 
 def test_a_generated_condition_over_4096_characters_is_refused(federation: Federation, facts: Facts, workload: Workload) -> None:
-    many = tuple(replace(workload, service_account=ServiceAccountRef("default", f"account-number-{index:03}")) for index in range(90))
+    many = tuple(replace(workload, service_account=ServiceAccountRef("default", f"account-number-{index:03}")) for index in range(190))
     error = refusal(replace(federation, workloads=many), facts)
     assert isinstance(error, ConfigError)
     assert error.full_code == "config.condition-too-long"
-    assert "would have 4697 characters; Google accepts 4096" in error.what
-    assert error.why == "It is generated and names each of the 90 workloads."
+    assert "would have 4294 characters; Google accepts 4096" in error.what
+    assert error.why == "It is generated and names each of the 190 workloads."
+    assert "assertion['kubernetes.io']['namespace'] in ['default']" in error.next_step
 
 
 def test_a_written_condition_over_4096_characters_is_refused(with_google: Callable[..., Federation], facts: Facts) -> None:

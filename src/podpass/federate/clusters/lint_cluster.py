@@ -50,8 +50,9 @@ def findings_of_cluster(evidence: Evidence, portrait: Portrait, tokens: Iterable
 def findings_of_federation(federation: Federation) -> Iterator[Finding]:
     """Return where a federation file gives more, or to more, than its workloads need."""
     where = federation.source.where
-    for number, workload in enumerate(federation.workloads):
-        path, account = f"spec.workloads[{number}]", workload.service_account
+    found = ((selection.pattern, f"What {selection.path} selects") for selection in federation.selections)
+    for workload, account in (*((workload, str(workload)) for workload in federation.workloads), *found):
+        path = workload.path
         if workload.member == "attribute.sub":
             yield Finding(
                 "lint.principal-set",
@@ -71,7 +72,7 @@ def findings_of_federation(federation: Federation) -> Iterator[Finding]:
                     "It may then change and delete everything of that kind, its own permissions included.",
                     "Grant the least role on the one resource: grants: [{role: roles/storage.objectViewer, bucket: NAME}].",
                 )
-        yield from token_life(where(f"{path}.token"), _declared(str(account), workload.token.expiration))
+        yield from token_life(where(f"{path}.token"), _declared(account, workload.token.expiration))
     if federation.issuer.keys == "bucket":
         yield Finding(
             "lint.bucket-not-needed",

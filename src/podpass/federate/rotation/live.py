@@ -70,7 +70,7 @@ class LiveSides:
 
     def _account(self) -> ServiceAccountRef:
         """Return an account whose tokens show who signs."""
-        there = [one.service_account for one in self.federation.workloads if one.service_account in self.facts.account_uids]
+        there = tuple(self.facts.account_uids)
         if not there:
             raise ConfigError(
                 "No workload's Kubernetes account is there, so no token can show which key signs.",

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where each change comes from: a name in the file, a selector, or an account that a selector does not find any more. Pure.
+
+What lapses is taken away without `--allow-delete`: the file says the same as before, and it says that only accounts with these labels have
+it. A receipt alone is no licence for that, since others may write it: the selector has to give that very thing still, and it has to be the
+pool's own principal, or the selector's own config map.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from podpass.config.federation import Federation, Selection
+from podpass.errors import ConfigError
+from podpass.federate.change import Action, Change
+from podpass.federate.desired import WORKLOAD_IDENTITY_USER, by_address
+from podpass.federate.receipt import Receipt
+from podpass.federate.resource import JSON, Kind, Resource
+from podpass.names import PoolName, Principal
+
+
+def traced(
+    changes: Iterable[Change], desired: Iterable[Resource], receipt: Receipt, federation: Federation, pool: PoolName
+) -> tuple[Change, ...]:
+    """Return the changes with their origin.
+
+    Args:
+        changes: The plan's.
+        desired: Everything that the file asks for.
+        receipt: What podpass made so far.
+        federation: The file.
+        pool: Its pool, with the project's number.
+    """
+    wanted = by_address(desired)
+    offered = {offer for selection in federation.selections for offer in _offers(selection, federation.google.project)}
+    return tuple(_traced(change, wanted.get(change.address), receipt, offered, pool) for change in changes)
+
+
+def _traced(change: Change, resource: Resource | None, receipt: Receipt, offered: set[object], pool: PoolName) -> Change:
+    if resource is not None:
+        return replace(change, origin=resource.origin)
+    entry = receipt.entries.get(change.address)
+    is_selected = change.action is Action.DELETE and entry is not None and entry.selected
+    return replace(change, lapsed=True) if is_selected and _offer(change, pool) in offered else change
+
+
+def _offer(change: Change, pool: PoolName) -> object:
+    """Return what a deletion takes from an account; None where it is nothing that a selector gives."""
+    identity = change.identity
+    if change.kind is Kind.CONFIG_MAP:
+        return "config map", identity["name"], identity["key"]
+    if change.kind.is_policy_item and _is_of(str(identity["member"]), pool):
+        return identity["target"], identity["role"], _expression(identity.get("condition"))
+    return None
+
+
+def _is_of(member: str, pool: PoolName) -> bool:
+    try:
+        return Principal.parse(member).pool == pool
+    except ConfigError:
+        return False
+
+
+def _offers(selection: Selection, project: str) -> Iterator[object]:
+    """Return what a selection gives each account that it finds."""
+    pattern = selection.pattern
+    if pattern.credentials:
+        yield "config map", pattern.credentials.config_map, pattern.credentials.key
+    if pattern.google_service_account:
+        yield f"account/{pattern.google_service_account.email}", WORKLOAD_IDENTITY_USER, ""
+        return
+    for role in pattern.roles:
+        yield f"project/{project}", role, ""
+    for grant in pattern.grants:
+        condition = grant.condition.as_json() if grant.condition else None
+        yield f"bucket/{grant.bucket}" if grant.bucket else f"project/{grant.project}", grant.role, _expression(condition)
+
+
+def _expression(condition: Mapping[str, JSON] | None) -> str:
+    return str((condition or {}).get("expression", ""))
