@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from podpass.config.federation import Federation, IssuerSettings, TokenSettings, Workload
+from podpass.config.federation import AccountSelector, Federation, IssuerSettings, Selection, TokenSettings, Workload
 from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
 from podpass.federate import safety
 from podpass.federate.change import Action, Change
@@ -15,6 +15,7 @@ from podpass.federate.principals import OtherProvider
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.safety import Allowances, Objection, Situation
 from podpass.names import Issuer, ServiceAccountRef
+from podpass.names.labels import LabelSelector
 
 NOBODY = Receipt("demo", "cluster-a", "demo-project")
 AUDIENCE = (
@@ -253,3 +254,54 @@ def test_a_receipt_of_another_cluster_is_refused(federation: Federation, facts: 
     assert error.full_code == "plan.other-cluster"
     assert "was written in another one (cluster-a; this is cluster-b)" in error.what
     assert "podpass-system/federation-demo" in error.next_step
+
+
+NAMESPACED = {"google.subject": "assertion.sub", "attribute.namespace": "assertion['kubernetes.io']['namespace']"}
+
+
+def whole(namespace: str) -> Workload:
+    return Workload(ServiceAccountRef(namespace, "default"), member="attribute.namespace", is_namespace=True)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "refused"),
+    [
+        ({"google.subject": "'x' + assertion.sub", "attribute.namespace": "assertion.repository_owner"}, True),
+        ({"google.subject": "'x' + assertion.sub", "attribute.namespace": "'shop'"}, True),
+        ({"google.subject": "'x' + assertion.sub", "attribute.namespace": NAMESPACED["attribute.namespace"]}, True),
+        ({"google.subject": "'x' + assertion.sub", "attribute.namespace": "'two:' + " + NAMESPACED["attribute.namespace"]}, False),
+        ({"google.subject": "'x' + assertion.sub", "attribute.team": "assertion.repository_owner"}, False),
+    ],
+)
+def test_a_namespace_is_not_bound_where_another_provider_may_name_it(
+    with_google: Callable[..., Federation],
+    facts: Facts,
+    theirs: dict[str, str],
+    refused: bool,  # noqa: FBT001 - a row
+) -> None:
+    federation = replace(with_google(attribute_mapping=NAMESPACED), workloads=(whole("shop"),))
+    found = [*safety.objections(situation(federation, facts, others=(OtherProvider("other", "https://other.example", theirs),)))]
+    assert {one.code for one in found} == ({"plan.shared-pool"} if refused else set())
+
+
+def test_a_namespace_needs_no_account_and_is_no_subject(with_google: Callable[..., Federation], facts: Facts) -> None:
+    federation = replace(with_google(attribute_mapping=NAMESPACED), workloads=(whole("a" * 63),))
+    assert list(safety.objections(situation(federation, facts))) == []
+    assert codes(federation, facts) == []
+
+
+def test_what_has_lapsed_is_deleted_without_a_word_and_nothing_else_is() -> None:
+    gone = Change("grant/a/b:viewer@project/p", Action.DELETE, {})
+    safety.check_allowed(plan(replace(gone, lapsed=True)), Allowances())
+    with pytest.raises(UnsafePlanError):
+        safety.check_allowed(plan(gone), Allowances())
+
+
+def test_a_selector_s_long_tokens_and_broad_members_are_spoken_of_once(with_google: Callable[..., Federation], facts: Facts) -> None:
+    pattern = Workload(ServiceAccountRef("default", "default"), token=TokenSettings(timedelta(hours=12)))
+    selection = Selection(AccountSelector(LabelSelector()), pattern, "spec.workloads[0]")
+    found = [selection.workload(ServiceAccountRef("shop", name)) for name in ("a", "b")]
+    broad = with_google(attribute_mapping={"google.subject": "assertion['kubernetes.io']['namespace']"})
+    federation = replace(broad, workloads=tuple(found), selections=(selection,))
+    known = replace(facts, account_uids={one.service_account: "uid" for one in found})
+    assert codes(federation, known) == ["broad-member", "long-token"]
