@@ -12,16 +12,17 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from contract.guard.shells import Ask, FarHandler, Headers, Shell, is_no_path, request
 from podpass.guard import Guard, wsgi
 
-_START_LIMIT_S = 20.0
+_START_LIMIT_S = 60.0
 _GUNICORN_LIMIT_BYTES = 8190
 
 
@@ -34,7 +35,6 @@ def _gunicorn(app: wsgi.App, listener: socket.socket, worker: str) -> None:
             self.cfg.set("workers", 2)
             self.cfg.set("worker_class", worker)
             self.cfg.set("loglevel", "critical")
-            self.cfg.set("graceful_timeout", 1)  # nobody waits for an answer any more
 
         def load(self) -> wsgi.App:
             return app
@@ -49,6 +49,7 @@ def _gevent(app: wsgi.App, listener: socket.socket, _worker: str) -> None:
 
 
 def _child(run: Callable[..., None], app: wsgi.App, listener: socket.socket, worker: str) -> None:
+    os.setpgid(0, 0)  # with its workers, which end together
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     run(app, listener, worker)
@@ -62,24 +63,28 @@ def _serve(run: Callable[..., None], worker: str = "") -> Callable[[Guard, FarHa
         app = wsgi.GuardMiddleware(handler.wsgi, guard)
         child = multiprocessing.get_context("fork").Process(target=_child, args=(run, app, listener, worker), daemon=False)
         child.start()
+        assert child.pid
         listener.close()
         try:
-            _await_answer(port)
+            _await_answer(port, child)
             yield lambda *asked: request(port, *asked)
         finally:
-            child.terminate()
-            child.join(10)
+            # Nobody waits for an answer any more; asked to end, gunicorn would look about it for a second.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.kill()
+            child.join()
 
     return serve
 
 
-def _await_answer(port: int) -> None:
+def _await_answer(port: int, server: BaseProcess) -> None:
     end = time.monotonic() + _START_LIMIT_S
     while True:
         try:
             request(port, "GET", b"/nowhere", [])
         except (OSError, ValueError, IndexError):
-            if time.monotonic() > end:
+            if time.monotonic() > end or not server.is_alive():
                 raise
             time.sleep(0.05)
         else:

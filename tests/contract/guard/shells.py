@@ -229,7 +229,7 @@ def request(port: int, method: str, target: bytes, headers: Headers) -> Seen:
     """Send what a careful client would not."""
     lines = [method.encode() + b" " + target + b" HTTP/1.1", b"host: localhost", b"connection: close"]
     lines += [name + b": " + value for name, value in headers]
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
