@@ -21,7 +21,7 @@ FORMATS = ["gcloud", "manifests", "documents", "control-plane"]
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Where to: a directory for documents and control-plane, else a file; default: stdout.",
+    help="Where to: a directory for documents and control-plane, else a file; default: stdout, for documents the directory issuer.",
 )
 def command(*, file: Path, form: str, output: Path | None) -> None:
     """Print the plan as a script or manifests, or write the issuer's documents for a static host.

@@ -2,6 +2,7 @@
 """How an error looks to the person at the terminal, and which exit code it becomes."""
 
 import os
+import re
 import sys
 
 import click
@@ -10,6 +11,8 @@ from podpass.cli.wrapping import wrap
 from podpass.errors import ConfigError, PodpassError
 
 FAILED, WRONG_USAGE = 1, 2
+_OF_PODPASS = frozenset({"-v", "--verbose", "--no-color", "--log-format", "--version"})
+_FILE = re.compile(r"Got unexpected extra argument \((\S+\.ya?ml)\)")
 
 
 def exit_code(error: PodpassError) -> int:
@@ -27,6 +30,16 @@ def show(error: PodpassError) -> None:
     if error.next_step:
         click.secho("Next: ", bold=True, err=True, nl=False, color=color)
         click.echo(_fitted(error.next_step, first=len("Next: ")), err=True)
+
+
+def helped(error: click.ClickException) -> click.ClickException:
+    """Return a wrong usage with what was probably meant, where many type it: an option in another place, a file without its option."""
+    if isinstance(error, click.NoSuchOption) and error.option_name in _OF_PODPASS and error.ctx:
+        command = error.ctx.command_path.partition(" ")[2]
+        return click.UsageError(f"{error.option_name} stands before the command: podpass {error.option_name} {command}.", error.ctx)
+    if isinstance(error, click.UsageError) and (file := _FILE.fullmatch(error.message)):
+        return click.UsageError(f"{error.message}. A federation file is named with -f: -f {file[1]}.", error.ctx)
+    return error
 
 
 def _fitted(text: str, *, first: int = 0) -> str:

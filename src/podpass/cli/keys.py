@@ -13,7 +13,7 @@ def command() -> None:
     """Keep the keys that Google has of the cluster in step."""
 
 
-@command.command()
+@command.command(short_help="Bring Google the keys that the cluster serves.")
 @file_option
 @yes_option
 def sync(*, file: Path, yes: bool) -> None:

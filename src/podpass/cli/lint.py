@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podpass.cli.failure import FAILED
+from podpass.cli.failure import FAILED, show
 from podpass.cli.wrapping import wrap
+from podpass.errors import ConfigError
 
 if TYPE_CHECKING:
     from podpass.federate.clusters.finding import Finding, Standing
@@ -36,50 +37,73 @@ def command(click_context: click.Context, *, files: tuple[Path, ...], with_clust
     """
     found: list[Finding] = []
     now: Standing | None = None
+    examined = [_name(file) for file in files]
     if with_cluster or context or not files:
-        now, live = _cluster(context)
+        name, now, live = _cluster(context)
+        examined.insert(0, f"the cluster {name}")
         found += live
+    unread: list[ConfigError] = []
     for file in files:
-        found += _file(file, now)
+        try:
+            found += _file(file, now)
+        except ConfigError as error:  # what is wrong with the other files is worth knowing all the same
+            unread.append(error)
     if as_json:
         click.echo(json.dumps({"version": SHAPE, "findings": [one.as_json() for one in found]}, indent=2))
-    else:
-        _show(found)
+    elif len(unread) < len(files) or not files:
+        _show(found, examined)
+    for other in unread[:-1]:
+        show(other)
+    if unread:
+        raise unread[-1]
     if any(one.severity == "error" for one in found):
         click_context.exit(FAILED)
 
 
-def _cluster(context: str | None) -> "tuple[Standing, list[Finding]]":
+def _cluster(context: str | None) -> "tuple[str, Standing, list[Finding]]":
     from podpass.federate.clusters.gathering import gather, projected_tokens
     from podpass.federate.clusters.lint_cluster import findings_of_cluster, standing_of
     from podpass.federate.clusters.portrait import draw
     from podpass.kube.client import connect
     from podpass.kube.kubeconfig import load
 
-    with connect(load(None, context)) as cluster:
+    access = load(None, context)
+    with connect(access) as cluster:
         evidence, tokens = gather(cluster), projected_tokens(cluster)
     portrait = draw(evidence)
     for silence in evidence.silent.values():
         click.echo(f"Not examined: {silence}", err=True)
-    return standing_of(evidence, portrait), list(findings_of_cluster(evidence, portrait, tokens))
+    return access.context, standing_of(evidence, portrait), list(findings_of_cluster(evidence, portrait, tokens))
 
 
 def _file(file: Path, now: "Standing | None") -> "list[Finding]":
-    from podpass.config.reading import load
+    from podpass.config.reading import parse
     from podpass.federate.clusters.lint import findings
     from podpass.federate.clusters.lint_cluster import findings_of_federation
     from podpass.federate.clusters.reading import is_federation, read
 
-    name = "stdin" if str(file) == "-" else str(file)
-    content = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8", errors="replace")
-    if name != "stdin" and is_federation(content):
-        return list(findings_of_federation(load(file)))
+    name = _name(file)
+    raw = _content(file)
+    content = raw.decode(errors="replace")
+    if is_federation(content):
+        return list(findings_of_federation(parse(raw, Path(name))))
     said: tuple[Statement, ...] = read(content, name)
     return findings(said, now)
 
 
-def _show(found: "Iterable[Finding]") -> None:
-    """Print each finding: code, where, what, why, cure."""
+def _name(file: Path) -> str:
+    return "stdin" if str(file) == "-" else str(file)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be used.", f"{error.strerror}.", code="config.file") from error
+
+
+def _show(found: "Iterable[Finding]", examined: "Iterable[str]") -> None:
+    """Print each finding: code, where, what, why, cure; if there is none, where it was looked for."""
     errors = warnings = 0
     for one in found:
         errors, warnings = errors + (one.severity == "error"), warnings + (one.severity == "warning")
@@ -90,7 +114,8 @@ def _show(found: "Iterable[Finding]") -> None:
         click.secho(f"{'Next: ':>{_INDENT}}", bold=True, nl=False)
         click.echo(wrap(one.cure, first=_INDENT, rest=_INDENT))
         click.echo()
-    click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}." if errors or warnings else "No faults found.")
+    nothing = wrap(f"No faults found. Looked at: {', '.join(examined)}.")
+    click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}." if errors or warnings else nothing)
 
 
 def _count(number: int, name: str) -> str:

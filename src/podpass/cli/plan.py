@@ -8,12 +8,24 @@ import click
 from podpass.cli.session import file_option, opened
 
 CHANGES = 10
+_FORMS = frozenset({"json", "yaml", "wide", "text"})
+
+
+def _no_form(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse what is a form elsewhere: kubectl's -o json."""
+    if str(value) in _FORMS:
+        raise click.BadParameter(f"it names a file to keep the plan in, and {str(value)!r} is a form. --json prints JSON.", context, option)
+    return value
 
 
 @click.command()
 @file_option
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Keep the plan in this file, for `podpass apply FILE`."
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_no_form,
+    help="Keep the plan in this file, for `podpass apply FILE`.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as one JSON object.")
 @click.option("--exit-code", is_flag=True, help="Exit with 10 if there is something to change, with 0 if not.")

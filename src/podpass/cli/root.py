@@ -13,7 +13,7 @@ from importlib import import_module
 import click
 
 from podpass import __version__
-from podpass.cli.failure import exit_code, show
+from podpass.cli.failure import exit_code, helped, show
 from podpass.cli.logs import set_up_logging
 from podpass.errors import ConfigError, PodpassError
 
@@ -96,7 +96,7 @@ def main(args: Sequence[str] | None = None) -> None:
         click.echo("Interrupted.", err=True)
         code = 1
     except click.ClickException as error:
-        error.show()
+        helped(error).show()
         code = error.exit_code
     except PodpassError as error:
         show(error)

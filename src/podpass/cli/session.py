@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("podpass.yaml")
 
+
+def _no_stdin(context: click.Context, option: click.Parameter, value: Path) -> Path:
+    if str(value) == "-":
+        raise click.BadParameter(
+            "a federation file is not read from stdin, since paths in it are relative to it. Name a file.", context, option
+        )
+    return value
+
+
 file_option = click.option(
     "-f",
     "--file",
@@ -27,6 +36,7 @@ file_option = click.option(
     type=click.Path(path_type=Path),
     default=DEFAULT_FILE,
     show_default=True,
+    callback=_no_stdin,
     help="The federation file.",
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")

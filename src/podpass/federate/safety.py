@@ -35,11 +35,6 @@ from podpass.names import ServiceAccountRef
 from podpass.verify.jwks import KeySet
 from podpass.wif.limits import CONDITION_LIMIT_CHARS, SUBJECT_LIMIT_BYTES, check_provider
 
-_ADOPT = "Choose another name, or apply with --adopt: podpass then keeps it in line and never deletes it."
-_ADOPT_ANOTHERS = (
-    "Choose another name. Adopted, it would serve this cluster, and that one's workloads would be refused. Only if that is this cluster "
-    "before it was rebuilt, or one that is gone: apply with --adopt."
-)
 # A stolen token is good for so long; more is seldom meant.
 LONG_TOKEN = timedelta(hours=6)
 # Stands for the uid of an account of another cluster: no two accounts share one.
@@ -131,14 +126,26 @@ def _not_allowed(change: Change, allowances: Allowances) -> Objection | None:
             f"Choose another id, or apply with --allow-undelete {change.address}: it is corrected before it is enabled.",
         )
     if change.action is Action.ADOPT and not allowances.adopt:
-        owner = f"; {change.owner}" if change.owner else ""
+        return _adopting(change)
+    return None
+
+
+def _adopting(change: Change) -> Objection:
+    owner = f"; {change.owner}" if change.owner else ""
+    if "of cluster" in change.owner:
         return Objection(
             "plan.unsafe",
-            f"{change.address} exists already.",
+            f"{change.address} exists already, for another cluster.",
             f"podpass did not make it{owner}.",
-            _ADOPT_ANOTHERS if "of cluster" in change.owner else _ADOPT,
+            "Choose another name. Adopted, it would serve this cluster, and that one's workloads would be refused. Only if that is this "
+            "cluster before it was rebuilt, or one that is gone: apply with --adopt.",
         )
-    return None
+    return Objection(
+        "plan.unsafe",
+        f"{change.address} exists already.",
+        f"podpass did not make it{owner}.",
+        "Choose another name, or apply with --adopt: podpass then keeps it in line and never deletes it.",
+    )
 
 
 def _named(address: str, patterns: Iterable[str]) -> bool:

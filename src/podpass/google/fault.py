@@ -244,5 +244,7 @@ def _explanation(fault: GoogleFault, permission: str | None) -> tuple[str, str]:
             return f"Somebody else changed it at the same time. {words}", "Run the command again."
         case FaultKind.QUOTA:
             return words, "Wait a minute and run the command again."
+        case FaultKind.INVALID:
+            return words, "Correct in the federation file what Google does not take."
         case _:
             return words, ""

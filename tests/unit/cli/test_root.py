@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from podpass.cli.root import podpass
+from unit.cli.conftest import Type
 
 PROGRAM = str(Path(sys.executable).with_name("podpass"))
 KUBECONFIG = """
@@ -76,6 +77,21 @@ def test_a_federation_file_given_as_a_plan_is_told_its_option(tmp_path: Path) ->
     done = run("apply", "podpass.yaml", folder=tmp_path)
     assert "name it with -f podpass.yaml." in done.stderr
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "shop.yaml"], "A federation file is named with -f: -f shop.yaml."),
+        (["keys", "sync", "-v"], "-v stands before the command: podpass -v keys sync."),
+        (["plan", "-o", "json"], "--json prints JSON."),
+        (["doctor", "-f", "-"], "a federation file is not read from stdin"),
+    ],
+)
+def test_what_many_type_is_told_how_it_is_typed_here(typed: Type, arguments: list[str], said: str) -> None:
+    ended = typed(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert said in " ".join(ended.err.split())
 
 
 def test_libraries_do_not_speak_before_the_error(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def read(content: str, name: str) -> tuple[Statement, ...]:
     if not found:
         raise ConfigError(
             f"{name} is of no form that podpass knows.",
-            "It looks for Talos, kubeadm, kind, Cluster API, k3s, RKE2, k0s, kops and MicroK8s configurations, for pods, and for scripts "
-            "that call talosctl.",
+            "It looks for Talos, kubeadm, kind, Cluster API, k3s, RKE2, k0s, kops and MicroK8s configurations, for pods, for "
+            "federation files, and for scripts that call talosctl.",
             "Name the file that holds the flags of kube-apiserver, or the patch.",
             code="config.unknown-form",
         )

@@ -20,7 +20,7 @@ from podpass.sandbox.google.caller import Caller
 from podpass.sandbox.google.conditions import check_condition, holds
 from podpass.sandbox.google.message import Fault, invalid
 from podpass.sandbox.google.resource import Resource, project_resource
-from podpass.sandbox.google.roles import PERMISSIONS
+from podpass.sandbox.google.roles import PERMISSIONS, is_of_another_service
 from podpass.sandbox.store import ConflictError, Json, Store
 
 _EMPTY_ETAG = "ACAB"  # google-behaviour: policies [M]
@@ -165,7 +165,8 @@ class Policies:
         self._under_way.setdefault(name, [(now, before)]).append((now + self._propagation(), bindings))
 
     def _check(self, binding: Json, supported: str) -> None:
-        if not any(each.startswith(supported) for each in PERMISSIONS.get(binding["role"], ())):
+        can_matter = any(each.startswith(supported) for each in PERMISSIONS.get(binding["role"], ()))
+        if not can_matter and (supported or not is_of_another_service(binding["role"])):
             raise invalid(f"Role {binding['role']} is not supported for this resource.")  # [K]
         for member in binding["members"]:
             self._check_member(member)

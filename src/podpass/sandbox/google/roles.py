@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The predefined roles that this universe knows, with the real permissions that its methods ask for.
 
-Written as `service.resource: verbs`, a row a resource. A role that is missing here cannot be granted; Google has many more, and more
-permissions in each [R].
+Written as `service.resource: verbs`, a row a resource. Google has many more, and more permissions in each [R]. One that is missing here, of
+a service that has roles here, cannot be granted: it is mistyped. One of another service, such as `roles/pubsub.publisher`, can be, on a
+project, so that a real federation can be rehearsed; it allows nothing here.
 """
 
+import re
 from collections.abc import Iterator
 
 _PROJECT_READ = "resourcemanager.projects: get list"
@@ -151,3 +153,11 @@ def _permissions(rows: str) -> Iterator[str]:
 
 TITLES: dict[str, str] = {role: title for role, (title, _) in _TABLE.items()}
 PERMISSIONS: dict[str, frozenset[str]] = {role: frozenset(_permissions(rows)) for role, (_, rows) in _TABLE.items()}
+_ROLE_OF_A_SERVICE = re.compile(r"roles/([a-z][a-z0-9]*)\.[A-Za-z0-9.]+")
+_PLAYED = {found[1] for role in _TABLE if (found := _ROLE_OF_A_SERVICE.fullmatch(role))}
+
+
+def is_of_another_service(role: str) -> bool:
+    """Whether it may be a predefined role of a service that has none here."""
+    found = _ROLE_OF_A_SERVICE.fullmatch(role)
+    return found is not None and found[1] not in _PLAYED

@@ -94,7 +94,10 @@ def test_bindings_of_one_role_and_condition_are_joined(world: World) -> None:
 @pytest.mark.parametrize(
     ("binding", "message"),
     [
-        ({"role": "roles/none", "members": [f"user:{OWNER}"]}, "Role roles/none is not supported for this resource."),
+        *(
+            ({"role": role, "members": [f"user:{OWNER}"]}, f"Role {role} is not supported for this resource.")
+            for role in ("roles/none", "roles/storage.objectViwer", "roles/pubsub", "projects/demo-project/roles/own")
+        ),
         ({"role": "roles/viewer", "members": ["someone@example.com"]}, "The member someone@example.com is of an unknown type."),
         (
             {"role": "roles/viewer", "members": ["serviceAccount:nobody@demo-project.iam.gserviceaccount.com"]},
@@ -120,6 +123,14 @@ def test_a_bad_binding_is_refused(world: World, binding: object, message: str) -
     code, status, text = refusal(world.ask("POST", f"{PROJECT_URL}:setIamPolicy", {"policy": {"version": 3, "bindings": [OWN, binding]}}))
     assert (code, status) == (400, "INVALID_ARGUMENT")
     assert text.startswith(message)
+
+
+def test_a_role_of_a_service_that_is_not_played_is_kept_on_a_project_and_nowhere_else(world: World) -> None:
+    world.account()
+    binding = {"role": "roles/pubsub.publisher", "members": [f"user:{STRANGER}"]}
+    assert binding in world.own("POST", f"{PROJECT_URL}:setIamPolicy", {"policy": {"bindings": [OWN, binding]}})["bindings"]
+    answer = world.ask("POST", f"{ACCOUNT}:setIamPolicy", {"policy": {"bindings": [binding]}})
+    assert refusal(answer)[2] == "Role roles/pubsub.publisher is not supported for this resource."
 
 
 def test_conditions_need_version_3(world: World) -> None:
