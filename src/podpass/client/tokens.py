@@ -13,10 +13,10 @@ from functools import partial
 from typing import Final, Protocol
 
 from podpass.clock import Clock
-from podpass.discovery.flights import Pool
-from podpass.discovery.forks import survive
 from podpass.errors import MalformedTokenError, NeighbourError, PodpassError, SourceUnavailableError
 from podpass.names import Secret
+from podpass.net.flights import Pool
+from podpass.net.forks import survive
 from podpass.sources.file import FileSource
 from podpass.sources.source import SubjectTokenSource
 from podpass.verify import parse

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from podpass.discovery import web
-from podpass.discovery.forks import survive
 from podpass.discovery.origin import Published
 from podpass.errors import ConfigError, RefusedError, SourceUnavailableError, UnexpectedAnswerError, UnreachableError
 from podpass.kube.fault import KubeFault
 from podpass.names import Secret, ServiceAccountRef
+from podpass.net.deadline import Deadline
+from podpass.net.forks import survive
 from podpass.verify import KeySet
 from podpass.verify.algorithms import DEFAULT_ALGORITHMS
 
@@ -158,7 +159,7 @@ class InClusterApi:
     def _ask(self, question: web.Question, cure: str) -> web.Answer:
         headers = {"authorization": f"Bearer {self._token().reveal()}"}
         asked = web.Question(question.url, question.accept, headers, question.body)
-        with web.Deadline(self._deadline_s) as deadline:
+        with Deadline(self._deadline_s) as deadline:
             try:
                 answer = web.ask(self._connection(), asked, deadline)
             except UnreachableError:

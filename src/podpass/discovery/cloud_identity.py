@@ -5,11 +5,11 @@ import threading
 from datetime import timedelta
 from typing import Final
 
-from podpass.discovery.forks import survive
 from podpass.google import operator
 from podpass.google.backoff import Pacing
 from podpass.google.groups import find_group, is_transitive_member
 from podpass.google.rest import GoogleClient, new_http
+from podpass.net.forks import survive
 
 # A caller waits for it, so it is not asked for long.
 _PATIENCE: Final = timedelta(seconds=4)

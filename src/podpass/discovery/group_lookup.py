@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 
 import msgspec
 
-from podpass.discovery import flights
-from podpass.discovery.forks import survive
 from podpass.errors import GroupsUnavailableError, PodpassError
+from podpass.net.flights import Launch, Pool
+from podpass.net.forks import survive
 from podpass.verify.claims import quoted
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 LOGGER: Final = logging.getLogger("podpass.discovery")
+
+_GROUPS: Final = Pool("podpass-groups", 4)
 
 # Who leaves a group is out within it.
 LIFE: Final = timedelta(seconds=60)
@@ -62,7 +64,7 @@ class GroupLookup:
         launch: Runs a question elsewhere.
     """
 
-    def __init__(self, directory: Directory, *, launch: flights.Launch = flights.GROUPS.launch) -> None:
+    def __init__(self, directory: Directory, *, launch: Launch = _GROUPS.launch) -> None:
         self._directory = directory
         self._launch = launch
         self._lock = threading.Lock()

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 
 from podpass.clock import Clock, SystemClock
-from podpass.discovery import flights
-from podpass.discovery.forks import survive
 from podpass.discovery.origin import KeyOrigin, Published
 from podpass.discovery.schedule import Schedule
 from podpass.discovery.wanted import WantedKids
 from podpass.errors import KeysUnavailableError, PodpassError, UnknownKeyError
+from podpass.net.flights import Launch, Pool
+from podpass.net.forks import survive
 from podpass.verify import KeySet, VerificationKey
 from podpass.verify.claims import quoted
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 LOGGER: Final = logging.getLogger("podpass.discovery")
+
+_KEYS: Final = Pool("podpass-keys", 4)
 
 _generations: Final = count(1)
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -81,7 +83,7 @@ class KeyCache:
         *,
         clock: Clock | None = None,
         schedule: Schedule | None = None,
-        launch: flights.Launch = flights.KEYS.launch,
+        launch: Launch = _KEYS.launch,
         chance: Callable[[], float] = random.random,
         on_beat: Callable[[], None] = lambda: None,
     ) -> None:

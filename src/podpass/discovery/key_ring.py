@@ -12,14 +12,14 @@ from weakref import WeakValueDictionary
 
 from podpass.clock import Clock, SystemClock
 from podpass.discovery.api_server import ApiServer, ApiServerOrigin, InClusterApi
-from podpass.discovery.forks import survive
 from podpass.discovery.key_cache import KeyCache
 from podpass.discovery.oidc import OidcOrigin
 from podpass.discovery.origin import KeyOrigin
 from podpass.discovery.schedule import Schedule
 from podpass.discovery.static import StaticKeys, read_jwks
-from podpass.discovery.tender import Tender
 from podpass.names import Issuer
+from podpass.net.forks import survive
+from podpass.net.tender import Tender
 from podpass.policy import TrustedIssuer
 
 

@@ -17,6 +17,7 @@ from podpass.discovery import web
 from podpass.discovery.origin import Published
 from podpass.errors import ConfigError, NeighbourError, UnexpectedAnswerError
 from podpass.names import Issuer
+from podpass.net.deadline import Deadline
 from podpass.net.direct import LOOPBACK
 from podpass.verify import KeySet
 from podpass.verify.algorithms import DEFAULT_ALGORITHMS
@@ -74,7 +75,7 @@ class OidcOrigin:
 
     def fetch(self, now: datetime) -> Published:
         """Ask for the keys; see `KeyOrigin`."""
-        with web.new_http(self._ca_file) as http, web.Deadline(self._deadline_s) as deadline:
+        with web.new_http(self._ca_file) as http, Deadline(self._deadline_s) as deadline:
             located = self._located
             if located is None or not timedelta() <= now - located.found_at < _DOCUMENT_LIFE:
                 located = _Located(self._locate(http, deadline), now)
@@ -87,7 +88,7 @@ class OidcOrigin:
     def __str__(self) -> str:
         return self._issuer.url
 
-    def _locate(self, http: "httpx2.Client", deadline: web.Deadline) -> str:
+    def _locate(self, http: "httpx2.Client", deadline: Deadline) -> str:
         url = self._issuer.discovery_url
         document = web.parse_object(web.ask(http, web.Question(url), deadline), url)
         if document.get("issuer") != self._issuer.url:

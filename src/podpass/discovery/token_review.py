@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import msgspec
 
-from podpass.discovery import flights
 from podpass.discovery.api_server import ApiServer
-from podpass.discovery.forks import survive
 from podpass.errors import ConfigError, PodpassError, ReviewUnavailableError, TokenRevokedError
 from podpass.names import Secret
 from podpass.names.secret import redact
+from podpass.net.flights import Launch, Pool
+from podpass.net.forks import survive
 from podpass.verify.claims import quoted
 from podpass.verify.identity import Identity
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 LOGGER: Final = logging.getLogger("podpass.discovery")
+
+_REVIEWS: Final = Pool("podpass-reviews", 4)
 
 # A pod that is gone is refused within it. At least the deadline of a review: else a verdict could be old when it comes.
 LIFE_LIMIT: Final = timedelta(seconds=10)
@@ -59,7 +61,7 @@ class TokenReviewer:
         ConfigError: A life out of range.
     """
 
-    def __init__(self, api: ApiServer, *, life: timedelta = LIFE_LIMIT, launch: flights.Launch = flights.REVIEWS.launch) -> None:
+    def __init__(self, api: ApiServer, *, life: timedelta = LIFE_LIMIT, launch: Launch = _REVIEWS.launch) -> None:
         if not _LIFE_LEAST <= life <= LIFE_LIMIT:
             raise ConfigError(
                 f"A TokenReview cannot hold for {life.total_seconds():g} s.",

@@ -18,7 +18,6 @@ from typing import Any, Final, Self
 import httpx2
 
 from podpass.clock import Clock, SystemClock
-from podpass.discovery.forks import survive
 from podpass.errors import ConfigError, MalformedTokenError
 from podpass.exchange.credential_config import JWT_TYPE, CredentialConfig
 from podpass.exchange.endpoints import Endpoints
@@ -28,6 +27,7 @@ from podpass.exchange.tokens import AccessToken, IdToken, Signature
 from podpass.exchange.wire import is_token, post, read_object, unexpected
 from podpass.google.rest import new_http
 from podpass.names import GoogleServiceAccount, ProviderName, Secret
+from podpass.net.forks import survive
 from podpass.verify import parse
 
 CLOUD_PLATFORM: Final = "https://www.googleapis.com/auth/cloud-platform"

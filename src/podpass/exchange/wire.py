@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from podpass.discovery.web import LIMIT_BYTES, Deadline
 from podpass.errors import ConfigError, PodpassError, UnexpectedAnswerError, UnreachableError
 from podpass.google.rest import unreachable
+from podpass.net.deadline import Deadline
 from podpass.net.direct import is_in_the_clear, through_a_proxy
 
 DEADLINE_S: Final = 8.0
+_LIMIT_BYTES: Final = 1024 * 1024
 _CONNECT_S: Final = 4.0
 
 
@@ -89,8 +90,10 @@ def _send(http: httpx2.Client, url: str, deadline: Deadline, **content: Any) -> 
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
-            if len(body) > LIMIT_BYTES:
-                raise UnexpectedAnswerError(f"The answer of {urlsplit(url).netloc} is too large.", f"It has more than {LIMIT_BYTES} bytes.")
+            if len(body) > _LIMIT_BYTES:
+                raise UnexpectedAnswerError(
+                    f"The answer of {urlsplit(url).netloc} is too large.", f"It has more than {_LIMIT_BYTES} bytes."
+                )
         return Answer(response.status_code, bytes(body), response.headers.get("retry-after", ""))
 
 

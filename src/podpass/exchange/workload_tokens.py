@@ -25,9 +25,6 @@ from types import TracebackType
 from typing import Final, Self, TypeVar, final
 
 from podpass.clock import Clock, SystemClock
-from podpass.discovery.flights import Launch, Pool
-from podpass.discovery.forks import survive
-from podpass.discovery.tender import Tender
 from podpass.errors import ConfigError, ExchangeUnavailableError, PodpassError, UnexpectedAnswerError
 from podpass.exchange.chain import Chain
 from podpass.exchange.credential_config import CredentialConfig
@@ -37,6 +34,9 @@ from podpass.exchange.schedule import CLOSED, EVER, NEVER, TokenSchedule
 from podpass.exchange.shelf import Shelf
 from podpass.exchange.slot import Perishable, Slot, again
 from podpass.exchange.tokens import AccessToken, IdToken, Signature
+from podpass.net.flights import Launch, Pool
+from podpass.net.forks import survive
+from podpass.net.tender import Tender
 from podpass.sources.file import FileSource
 from podpass.sources.source import SubjectTokenSource
 

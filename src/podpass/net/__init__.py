@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every call over the network needs, whoever is called: `direct` keeps plain http off proxies."""
+"""What every call over the network needs, whoever is called.
+
+`flights` are the threads that wait for answers, `deadline` ends the wait, `tender` makes calls that nobody has asked for yet, `forks` wakes
+all of these in a child, and `direct` keeps plain http off proxies.
+"""

@@ -17,10 +17,10 @@ from podpass.discovery.key_ring import KeyRing
 from podpass.discovery.origin import Published
 from podpass.discovery.patience import patiently
 from podpass.discovery.static import StaticKeys
-from podpass.discovery.tender import Tender
 from podpass.errors import ConfigError, KeySetError
 from podpass.guard import IssuerKeys, KeyProvider
 from podpass.names import Issuer, Secret
+from podpass.net.tender import Tender
 from podpass.policy import TrustedIssuer
 from token_forge import NOW, ec_signer, rsa_signer
 

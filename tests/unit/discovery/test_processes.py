@@ -17,12 +17,12 @@ from issuer_server import IssuerServer
 from key_hangar import FakeOrigin
 from loopback_server import Reply, Seen
 from podpass.clock import SteppedClock
-from podpass.discovery.flights import Pool
 from podpass.discovery.key_cache import KeyCache
 from podpass.discovery.key_ring import KeyRing
 from podpass.discovery.oidc import OidcOrigin
 from podpass.discovery.patience import patiently, patiently_async
 from podpass.errors import KeysUnavailableError, UnknownKeyError
+from podpass.net.flights import Pool
 from podpass.policy import TrustedIssuer
 from podpass.verify import VerificationKey
 from token_forge import NOW, ec_signer

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
-from podpass.discovery.forks import survive
+from podpass.net.forks import survive
 
 # Not longer: the machine's clock may be set, or the process may have been frozen.
 _PAUSE_LIMIT_S: Final = 30.0
