@@ -78,11 +78,13 @@ def kops(step: Step, _: Path) -> Settings:
 def microk8s(step: Step, folder: Path) -> Settings:
     """Run the script over a file of arguments as a node has it."""
     arguments, script = folder / "kube-apiserver", folder / "change.sh"
-    arguments.write_text(f"--service-account-issuer={SERVICE}\n--api-audiences={SERVICE}\n--profiling=false\n")
+    before = f"--service-account-issuer={SERVICE}\n--api-audiences={SERVICE}\n--profiling=false\n"
+    arguments.write_text(before)
     script.write_text(step.files[0].content)
     for _ in range(2):  # it may be repeated
         subprocess.run(["sh", str(script), str(arguments)], check=True)
     assert "--profiling=false" in arguments.read_text()
+    assert (folder / "kube-apiserver.before-podpass").read_text() == before  # what takes the first stage back
     return [(name, value) for name, value in parse_arguments(arguments.read_text().split()) if name != "profiling"]
 
 

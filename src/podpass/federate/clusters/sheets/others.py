@@ -27,7 +27,7 @@ def k0s(move: Move, evidence: Evidence) -> Sheet:
     """Write the step that is left for k0s, whose extraArgs are a map."""
 
     def change(stage: Stage) -> Step:
-        lines = [line for node in servers(evidence) for line in _k0s_on(node)]
+        lines = [line for node in servers(evidence) for line in _k0s_on(node, move.issuer)]
         file = File("k0s.yaml", k0s_config(stage.flags))
         return Step("Switch, one controller after the other", stage.purpose, tuple(lines), (file,), stage.gate)
 
@@ -35,10 +35,11 @@ def k0s(move: Move, evidence: Evidence) -> Sheet:
     return Sheet(f"k0s: move the issuer to {move.issuer}", (*gaps(move, several=False), *notes), steps(move, several=False, change=change))
 
 
-def _k0s_on(node: Node) -> tuple[str, ...]:
+def _k0s_on(node: Node, issuer: str) -> tuple[str, ...]:
     name = shlex.quote(node.name)
+    copy = f"grep -qF -- {shlex.quote(issuer)} /etc/k0s/k0s.yaml || cp /etc/k0s/k0s.yaml /etc/k0s/k0s.yaml.before-podpass"
     return (
-        f"ssh root@{name} cp /etc/k0s/k0s.yaml /etc/k0s/k0s.yaml.before-podpass",
+        f"ssh root@{name} {shlex.quote(copy)}",
         f"ssh -t root@{name} vi /etc/k0s/k0s.yaml  # put spec.api.extraArgs of k0s.yaml in; other keys stay",
         f"ssh root@{name} k0s config validate --config /etc/k0s/k0s.yaml",
         f"ssh root@{name} systemctl restart k0scontroller",
@@ -61,15 +62,22 @@ def minikube(move: Move, _: Evidence) -> Sheet:
     )
 
 
-def microk8s_script(flags: ServiceAccountFlags) -> str:
-    """Return the script that takes the old lines out of MicroK8s' file of arguments and puts the new ones in."""
+def microk8s_script(flags: ServiceAccountFlags, issuer: str) -> str:
+    """Return the script that takes the old lines out of MicroK8s' file of arguments and puts the new ones in.
+
+    The file is copied before it first names the new issuer; run again, or for a later stage, the copy stays what was there before the move.
+
+    Args:
+        flags: Those of the stage.
+        issuer: The one to come.
+    """
     lines = [f"--{ISSUER}={one}" for one in flags.issuers] + [f"--{API_AUDIENCES}={','.join(flags.api_audiences)}"]
     return "\n".join(
         [
             "#!/bin/sh",
             "set -eu",
             f'file="${{1:-{_MICROK8S}}}"',
-            'cp "$file" "$file.before-podpass"',
+            f'grep -qF -- {shlex.quote(issuer)} "$file" || cp "$file" "$file.before-podpass"',
             f"sed -i -E '/^--({ISSUER}|{API_AUDIENCES})[= ]/d' \"$file\"",
             "cat >> \"$file\" <<'END'",
             *lines,
@@ -93,7 +101,7 @@ def microk8s(move: Move, evidence: Evidence) -> Sheet:
                 WHO_SIGNS,
             )
         ]
-        file = File(f"{stage.name}.sh", microk8s_script(stage.flags))
+        file = File(f"{stage.name}.sh", microk8s_script(stage.flags, move.issuer))
         return Step(f"{stage.name.capitalize()}, one node after the other", stage.purpose, tuple(lines), (file,), stage.gate)
 
     return Sheet(f"MicroK8s: move the issuer to {move.issuer}", gaps(move, several=True), steps(move, several=True, change=change))
