@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from podpass.config.federation import DEFAULT_NAMESPACE_MEMBER, GoogleSettings, Grant, IssuerSettings
+from podpass.config.federation import DEFAULT_NAMESPACE_MEMBER, GENERATED, GoogleSettings, Grant, IssuerSettings
 from podpass.config.fields import SpecDraft, WorkloadDraft
 from podpass.config.mistakes import Report
 from podpass.errors import ConfigError
@@ -46,7 +46,27 @@ def check_spec(spec: SpecDraft, report: Report) -> None:
     if report.is_sound("spec.cluster") and spec.cluster.node_command and spec.cluster.distribution not in _WITH_A_SHELL:
         message = f"These settings are for machines with a shell; the distribution is {spec.cluster.distribution!r}."
         report.at("spec.cluster.nodes", message, "Remove them, or write whose machines these are.", code="config.cluster")
+    if spec.google:
+        _check_references(spec.google, spec.issuer, report)
     _check_workloads(spec, report)
+
+
+def _check_references(google: GoogleSettings, issuer: IssuerSettings, report: Report) -> None:
+    """Refuse to say of what somebody else keeps how it shall be."""
+    if google.provider.existing and not google.pool.existing:
+        message = "The provider is there already, so its pool is, too."
+        report.at("spec.google.provider.existing", message, "Write existing: true at the pool, too.", code="config.existing")
+    for name, settings in (("pool", google.pool), ("provider", google.provider)):
+        if settings.existing and settings.display_name is not None:
+            path = f"spec.google.{name}.displayName"
+            report.at(path, f"Whoever keeps the {name} names it.", "Remove displayName, or existing.", code="config.existing")
+    if google.provider.existing and google.attribute_condition is not GENERATED:
+        path = "spec.google.attributeCondition"
+        report.at(
+            path, "Whoever keeps the provider writes its condition.", "Remove attributeCondition, or existing.", code="config.existing"
+        )
+    if google.provider.existing and issuer.keys == "bucket":
+        report.at("spec.issuer.keys", "Whoever keeps the provider says where its keys are.", "Remove keys: bucket.", code="config.existing")
 
 
 def _check_issuer(issuer: IssuerSettings, report: Report) -> None:

@@ -113,18 +113,20 @@ class IssuerSettings:
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """The workload identity pool."""
+    """The workload identity pool; `existing`: somebody else keeps it, and podpass never changes it."""
 
     id: str
     display_name: str | None = None
+    existing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """The pool's provider."""
+    """The pool's provider; `existing` as of the pool."""
 
     id: str
     display_name: str | None = None
+    existing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

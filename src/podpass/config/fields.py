@@ -199,6 +199,8 @@ _project: Final = Text(check_project_id, {"pattern": "^[a-z][a-z0-9-]{4,28}[a-z0
 _namespace: Final = Text(texts.namespace, {"pattern": f"^{texts.DNS_LABEL.pattern}$"})
 _bucket_name: Final = Text(check_bucket_name, {"pattern": "^[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]$"})
 
+_existing: Final = Field("existing", Truth(), "Somebody else keeps it: podpass reads it and never changes it.", default=False)
+
 _CLUSTER = Record(
     _cluster,
     (
@@ -274,6 +276,7 @@ _GOOGLE = Record(
                 (
                     Field("id", Text(texts.pool_id, {"pattern": "^[a-z0-9-]{4,32}$"}), "Id of the pool.", required=True),
                     Field("displayName", Text(texts.display_name, {"maxLength": 32}), "Shown in the console."),
+                    _existing,
                 ),
             ),
             "The workload identity pool; it serves this cluster only.",
@@ -286,6 +289,7 @@ _GOOGLE = Record(
                 (
                     Field("id", Text(texts.provider_id, {"pattern": "^[a-z0-9-]{4,32}$"}), "Id of the provider.", required=True),
                     Field("displayName", Text(texts.display_name, {"maxLength": 32}), "Shown in the console."),
+                    _existing,
                 ),
             ),
             "The pool's provider for this cluster's issuer.",

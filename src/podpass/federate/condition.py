@@ -40,7 +40,9 @@ def _among(values: list[str]) -> str:
 
 
 def of(federation: Federation) -> str:
-    """Return the provider's condition; empty where the file says `none`."""
+    """Return the provider's condition; empty where the file says `none`, and where somebody else keeps the provider."""
+    if federation.google.provider.existing:
+        return ""
     written = federation.google.attribute_condition
     if written is not GENERATED:
         return written or ""

@@ -116,11 +116,15 @@ class _Builder:
         )
 
     def _pool(self) -> Iterator[Resource]:
+        if self.google.pool.existing:
+            return
         body = {"description": self.mark.description, "disabled": False, **_named(self.google.pool.display_name)}
         identity = {"project": self.facts.project, "pool": self.google.pool.id}
         yield Resource(self._pool_address, identity, body, needs=(_api("iam"),))
 
     def _provider(self) -> Iterator[Resource]:
+        if self.google.provider.existing:
+            return
         body: dict[str, JSON] = {
             "description": self.mark.description,
             "disabled": False,

@@ -136,7 +136,8 @@ def _owner(observed: Observed, mark: Mark) -> str:
         return ""
     if mark.signed(observed.mark):
         return "it carries this federation's mark, but the receipt does not know it"
-    return f"it carries the mark of federation {observed.mark.federation} of cluster {observed.mark.cluster}"
+    where = "this cluster" if observed.mark.cluster == mark.cluster else f"cluster {observed.mark.cluster}"
+    return f"it carries the mark of federation {observed.mark.federation} of {where}"
 
 
 def differences(wanted: Mapping[str, JSON], found: Mapping[str, JSON]) -> tuple[FieldChange, ...]:

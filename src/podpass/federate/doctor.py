@@ -108,6 +108,11 @@ class Patient:
         changes = (one for one in self.prepared.plan.changes if one.kind is Kind.PROVIDER and one.action is not Action.ADOPT)
         return frozenset(field.name for change in changes for field in change.fields)
 
+    def is_referred(self, kind: Kind) -> bool:
+        """Whether somebody else keeps the pool or the provider, so that `podpass apply` cures nothing of it."""
+        google = self.federation.google
+        return google.pool.existing if kind is Kind.POOL else google.provider.existing
+
     def keys(self) -> KeySet:
         """Return the keys that Google has of the issuer."""
         inline = self.provider().jwks_json
@@ -145,11 +150,15 @@ def _issuer(patient: Patient) -> Link:
 
 def _provider(patient: Patient) -> Link:
     for kind in (Kind.POOL, Kind.PROVIDER):
-        seen = patient.seen(kind)
+        seen, theirs = patient.seen(kind), patient.is_referred(kind)
         if seen.status != "present":
             return Link("provider", "failed", f"The {kind} is {seen.status}.", "Run `podpass apply`.")
         if seen.body.get("disabled"):
-            return Link("provider", "failed", f"The {kind} is disabled.", "Find out who disabled it, and why; `podpass apply` enables it.")
+            cure = "whoever keeps it can enable it." if theirs else "`podpass apply` enables it."
+            return Link("provider", "failed", f"The {kind} is disabled.", f"Find out who disabled it, and why; {cure}")
+    trusted = patient.provider().issuer_uri
+    if patient.is_referred(Kind.PROVIDER) and trusted != patient.issuer.url:
+        return Link("provider", "failed", f"It trusts {trusted}; the file declares {patient.issuer}.", "Ask whoever keeps it.")
     drift = patient.provider_drift() - {_INLINE_KEYS}
     if drift:
         fields = ", ".join(sorted(drift))
@@ -167,9 +176,9 @@ def _keys(patient: Patient) -> Link:
         return Link("keys", "failed", f"{error.what} {error.why}".strip(), cure or "Run `podpass apply`.")
     missing = [kid for kid in own.keys if kid not in known.keys]
     if missing:
-        return Link(
-            "keys", "failed", f"The cluster has {len(missing)} that Google does not have: {missing[0][:12]}….", "Run `podpass apply`."
-        )
+        cure = "Give them to whoever keeps the provider: `kubectl get --raw /openid/v1/jwks`."
+        cure = cure if patient.is_referred(Kind.PROVIDER) else "Run `podpass apply`."
+        return Link("keys", "failed", f"The cluster has {len(missing)} that Google does not have: {missing[0][:12]}….", cure)
     if _INLINE_KEYS in patient.provider_drift():
         former = sum(kid not in own.keys for kid in known.keys)
         detail = f"Google trusts {former} that the cluster does not have any more." if former else "They are not where the file says."

@@ -55,6 +55,8 @@ def explain(token: str, federation: Federation, keys: KeySet, now: datetime, *, 
         )
     if federation.issuer.url == "keep":
         assumptions.append("The file keeps the cluster's issuer, so the token's own is taken for it.")
+    if federation.google.provider.existing:
+        assumptions.append("Somebody else keeps the provider, so its attribute condition is not known here and is taken for none.")
     if not project_number:
         project = federation.google.project
         assumptions.append(

@@ -18,8 +18,16 @@ def key_changes(prepared: Prepared) -> Prepared:
     """Return the plan with the changes of keys alone.
 
     Raises:
-        PlanError: There is no provider yet, so there is nothing to keep in step.
+        PlanError: There is no provider yet, so there is nothing to keep in step; or somebody else keeps it.
     """
+    federation = prepared.federation
+    if federation and federation.google.provider.existing:
+        raise PlanError(
+            f"Nothing was changed: somebody else keeps the provider {federation.google.provider.id}.",
+            "The file says existing: true, so podpass does not write its keys.",
+            "`kubectl get --raw /openid/v1/jwks` prints the cluster's keys for whoever keeps it.",
+            code="plan.reference",
+        )
     changes = tuple(found for change in prepared.plan.changes if (found := _of_keys(change)))
     return replace(prepared, plan=replace(prepared.plan, changes=changes))
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from podpass.config.federation import Federation
-from podpass.federate import desired, diff, lapse, limits, observed, preflight, reach, safety, selection, strangers
+from podpass.federate import desired, diff, lapse, limits, observed, preflight, reach, references, safety, selection, strangers
 from podpass.federate.facts import Facts
 from podpass.federate.observed import Reader
 from podpass.federate.plan import Plan, Subject
@@ -80,9 +80,13 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         safety.refuse(situation)
         wanted = desired.resources(federation, facts)
         seen = observed.of_desired(reader, wanted, findings.enabled)
+        referred = references.resources(federation)
+        seen |= observed.of_desired(reader, referred, findings.enabled)
+        safety.stop(list(references.objections(federation, seen)))
         seen |= observed.of_receipt(reader, receipt, seen)
         pool = desired.provider_name(federation, facts).pool
-        changes = lapse.traced(diff.changes(wanted, seen, receipt), wanted, receipt, federation, pool)
+        found = references.untouched(diff.changes(wanted, seen, receipt), referred)
+        changes = lapse.traced(found, wanted, receipt, federation, pool)
         if changes:
             safety.stop((*findings.obstacles, *preflight.lacking(google, changes, facts.project, findings.missing)))
         policies = reader.known_policies()
@@ -90,7 +94,13 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         crowd = limits.Crowd(federation, policies, changes)
         census = selection.population(cluster, crowd.namespaces, executor)
         safety.stop(list(crowd.objections(census)))
-        warnings = (*safety.cautions(situation), *reach.cautions(selected), *crowd.cautions(census), *beyond)
+        warnings = (
+            *safety.cautions(situation),
+            *references.cautions(federation, facts, seen),
+            *reach.cautions(selected),
+            *crowd.cautions(census),
+            *beyond,
+        )
         plan = Plan(_subject(federation, findings), wanted, changes, warnings)
         return Prepared(plan, Sides(google, cluster, store), receipt, seen, policies, facts, federation)
 

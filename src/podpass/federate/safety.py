@@ -140,6 +140,13 @@ def _adopting(change: Change) -> Objection:
             "Choose another name. Adopted, it would serve this cluster, and that one's workloads would be refused. Only if that is this "
             "cluster before it was rebuilt, or one that is gone: apply with --adopt.",
         )
+    if "of this cluster" in change.owner:
+        return Objection(
+            "plan.unsafe",
+            f"{change.address} exists already, for another federation of this cluster.",
+            f"This one did not make it{owner}.",
+            "Choose another name. Adopted, it would be as both files say in turn, whichever was applied last.",
+        )
     return Objection(
         "plan.unsafe",
         f"{change.address} exists already.",

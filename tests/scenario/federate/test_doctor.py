@@ -73,14 +73,6 @@ def test_before_apply_the_pool_is_missing(story: Story) -> None:
     assert "Next: Run `podpass apply`." in out
 
 
-def test_a_disabled_provider_is_named(story: Story) -> None:
-    story.done("apply", "--yes")
-    iam.update_provider(story.google, PoolName("demo-project", story.name).provider("cluster"), {"disabled": True}, ["disabled"])
-    found, out = examined(story)
-    assert found[-1] == "✗ provider"
-    assert "disabled" in out
-
-
 @pytest.mark.parametrize(
     ("extra", "said"),
     [("", "The cluster has 1 that Google does not have"), ("present", "Google trusts 1 that the cluster does not have any more")],
@@ -128,3 +120,41 @@ def test_an_unknown_workload_is_told(story: Story) -> None:
 def test_one_workload_can_be_examined_alone(story: Story, wanted: str) -> None:
     story.done("apply", "--yes")
     assert story.run("doctor", "--workload", wanted.format(name=story.name)).out.count("default/") >= 1
+
+
+@pytest.mark.parametrize(
+    ("broken", "link", "planned"),
+    [
+        ("disabled provider", "The provider is disabled.", "~ provider/cluster disabled: true -> false"),
+        pytest.param("disabled pool", "The pool is disabled.", "~ pool/{name} disabled: true -> false", marks=pytest.mark.slow),
+        ("deleted pool", "The pool is deleted.", "^ pool/{name} undelete"),
+        pytest.param("deleted provider", "The provider is deleted.", "^ provider/cluster undelete", marks=pytest.mark.slow),
+        ("former keys", "The cluster has 1 that Google does not have", "~ provider/cluster oidc.jwksJson: 1 key (former) -> 1 key"),
+    ],
+)
+def test_what_somebody_broke_doctor_names_plan_shows_and_apply_cures(story: Story, broken: str, link: str, planned: str) -> None:
+    story.done("apply", "--yes")
+    pool = PoolName("demo-project", story.name)
+    provider = pool.provider("cluster")
+    if broken == "disabled provider":
+        iam.update_provider(story.google, provider, {"disabled": True}, ["disabled"])
+    elif broken == "disabled pool":
+        iam.update_pool(story.google, pool, {"disabled": True}, ["disabled"])
+    elif broken == "deleted pool":
+        iam.delete_pool(story.google, pool)
+    elif broken == "deleted provider":
+        iam.delete_provider(story.google, provider)
+    else:
+        found = iam.get_provider(story.google, provider)
+        assert found
+        keys = [key | {"kid": "former"} for key in json.loads(found["oidc"]["jwksJson"])["keys"]]
+        iam.update_provider(story.google, provider, {"oidc": found["oidc"] | {"jwksJson": json.dumps({"keys": keys})}}, ["oidc"])
+    walked = story.run("doctor")
+    said = " ".join(walked.out.split())
+    assert walked.code == 1
+    assert link in said
+    assert "apply`" in said.partition("Next: ")[2]
+    plan = " ".join(story.done("plan").split())
+    assert planned.format(name=story.name) in plan
+    story.done("apply", "--yes")
+    assert examined(story)[0] == CLUSTER + WORKLOAD

@@ -135,7 +135,7 @@ ONE_FAULT = {
     "a text for a mapping": (
         "{id: demo-pool}",
         "demo-pool",
-        ":13:11: spec.google.pool: This is text ('demo-pool'); a mapping is wanted. Known keys: id, displayName. [config.wrong-type]",
+        ":13:11: spec.google.pool: This is text ('demo-pool'); a mapping is wanted. Known keys: id, displayName, existing. [config.wrong-type]",
     ),
     "a mapping for a list": (
         "[roles/storage.admin]",

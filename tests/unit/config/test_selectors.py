@@ -215,3 +215,25 @@ def test_the_claim_of_the_api_server_is_a_namespace(expression: str) -> None:
 )
 def test_what_a_pods_maker_may_choose_or_another_cluster_could_come_to_is_none(expression: str) -> None:
     assert not is_namespace_claim(expression)
+
+
+REFERENCES = {
+    "a provider in a pool that is not": ("{id: demo-pool}", "{id: cluster, existing: true}", "f:8:38: spec.google.provider.existing: The"),
+    "a name for what others keep": (
+        "{id: demo-pool, existing: true, displayName: Ours}",
+        "{id: cluster}",
+        "f:7:50: spec.google.pool.displayName: Whoever keeps the pool names it.",
+    ),
+    "a condition for what others keep": (
+        "{id: demo-pool, existing: true}",
+        "{id: cluster, existing: true}\n    attributeCondition: none",
+        "f:9:25: spec.google.attributeCondition: Whoever keeps the provider writes its condition.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pool", "provider", "expected"), REFERENCES.values(), ids=REFERENCES)
+def test_what_somebody_else_keeps_is_not_said_how_to_be(pool: str, provider: str, expected: str) -> None:
+    head = HEAD.replace("{id: demo-pool}", pool).replace("{id: cluster}", provider)
+    (mistake,) = told("  - serviceAccount: a/b", head)
+    assert mistake.startswith(expected)
