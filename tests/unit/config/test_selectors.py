@@ -218,11 +218,11 @@ def test_what_a_pods_maker_may_choose_or_another_cluster_could_come_to_is_none(e
 
 
 REFERENCES = {
-    "a provider in a pool that is not": ("{id: demo-pool}", "{id: cluster, existing: true}", "f:8:38: spec.google.provider.existing: The"),
+    "a provider in a pool that is not": ("{id: demo-pool}", "{id: cluster, existing: true}", "f:8:39: spec.google.provider.existing: The"),
     "a name for what others keep": (
         "{id: demo-pool, existing: true, displayName: Ours}",
         "{id: cluster}",
-        "f:7:50: spec.google.pool.displayName: Whoever keeps the pool names it.",
+        "f:7:56: spec.google.pool.displayName: Whoever keeps the pool names it.",
     ),
     "a condition for what others keep": (
         "{id: demo-pool, existing: true}",
