@@ -294,6 +294,8 @@ class _Walk:
         project, role = grant.identity["target"].partition("/")[2], str(grant.identity["role"])
         try:
             asked = self._permissions(role)
+            if not asked:
+                return Link("call", "untried", f"Which permissions {role} holds is not said, so there is nothing to ask.")
             with GoogleClient(_Bearer(self.access.value)) as google:
                 answer = google.call(_test(project, asked))
         except NeighbourError as error:  # a role of the organization's own, or permissions that a project cannot be asked about

@@ -88,7 +88,8 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         found = references.untouched(diff.changes(wanted, seen, receipt), referred)
         changes = lapse.traced(found, wanted, receipt, federation, pool)
         if changes:
-            safety.stop((*findings.obstacles, *preflight.lacking(google, changes, facts.project, findings.missing)))
+            lacking = preflight.lacking(google, changes, facts.project, findings.missing)
+            safety.stop((*findings.obstacles, *lacking, *preflight.unknown_roles(google, changes)))
         policies = reader.known_policies()
         beyond = strangers.cautions(federation, pool, policies, wanted, changes)
         crowd = limits.Crowd(federation, policies, changes)

@@ -10,7 +10,7 @@ from podpass.federate.resource import Kind
 from podpass.federate.safety import Objection
 from podpass.google import projects, storage
 from podpass.google.fault import GoogleRefusedError
-from podpass.google.rest import GoogleClient
+from podpass.google.rest import GoogleClient, Request
 from podpass.kube.client import KubeClient
 from podpass.kube.fault import KubeRefusedError
 from podpass.kube.reviews import Access, may
@@ -35,6 +35,35 @@ def lacking(
             if found is not None:
                 missing[where] = found
     return permissions.lacking(known, project, missing)
+
+
+def unknown_roles(google: GoogleClient, changes: Iterable[Change]) -> tuple[Objection, ...]:
+    """Return an objection for each role that is to be granted and that Google does not have: a mistyped one would stop apply half way.
+
+    Predefined roles only: everybody may look those up, a project's own not.
+    """
+    granted: dict[str, list[str]] = {}
+    for change in changes:
+        role = str(change.identity.get("role", ""))
+        if change.kind is Kind.GRANT and change.action is Action.CREATE and role.startswith("roles/"):
+            granted.setdefault(role, []).append(change.address)
+    return tuple(
+        Objection(
+            "config.role",
+            f"Google has no role {role}.",
+            f"{addresses[0]} needs it.",
+            "Correct it in the federation file: `gcloud iam roles list` prints those that there are.",
+        )
+        for role, addresses in granted.items()
+        if not _is_role(google, role)
+    )
+
+
+def _is_role(google: GoogleClient, role: str) -> bool:
+    try:
+        return google.find(Request("GET", "iam", f"/v1/{role}", f"look up {role}")) is not None
+    except GoogleRefusedError:  # the question itself is refused: a call will tell
+        return True
 
 
 def not_deletable(cluster: KubeClient, changes: Iterable[Change]) -> tuple[Objection, ...]:

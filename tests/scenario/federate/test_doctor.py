@@ -111,6 +111,13 @@ def test_a_role_that_was_taken_away_is_named(story: Story) -> None:
     assert examined(story)[0][-1] == "✗ role"
 
 
+def test_a_role_of_a_service_that_the_sandbox_does_not_play_can_be_rehearsed(story: Story) -> None:
+    story.content["spec"]["workloads"][0]["roles"] = ["roles/pubsub.publisher"]
+    story.file.write_text(yaml.safe_dump(story.content))
+    story.done("apply", "--yes")
+    assert examined(story)[0] == CLUSTER + WORKLOAD[:-1] + ["- call"]
+
+
 def test_an_unknown_workload_is_told(story: Story) -> None:
     answer = story.run("doctor", "--workload", "default/nobody")
     assert "'default/nobody' is no workload of this federation." in str(answer.error)

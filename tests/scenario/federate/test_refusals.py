@@ -49,6 +49,15 @@ def test_no_kubeconfig(story: Story, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert "There is no kubeconfig." in refused(story)
 
 
+def test_a_mistyped_role(story: Story) -> None:
+    story.content["spec"]["workloads"][0]["roles"] = ["roles/storage.objectViwer", "roles/viewer"]
+    story.file.write_text(yaml.safe_dump(story.content))
+    for command in ("plan", "apply"):
+        said = refused(story, command)
+        assert "Google has no role roles/storage.objectViwer." in said
+        assert "[config.role]" in said
+
+
 def test_a_dead_cluster(story: Story, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -3,7 +3,7 @@
 
 from podpass.sandbox.google import iam_pools, service_accounts
 from podpass.sandbox.google.message import not_found
-from podpass.sandbox.google.roles import PERMISSIONS, TITLES
+from podpass.sandbox.google.roles import PERMISSIONS, TITLES, is_of_another_service
 from podpass.sandbox.google.service import Call, Public, Service, method, methods_of
 from podpass.sandbox.store import Json
 
@@ -14,6 +14,8 @@ from podpass.sandbox.store import Json
 def get_role(call: Call) -> Json:
     """Read a predefined role."""
     name = f"roles/{call.params['role']}"
+    if is_of_another_service(name):
+        return {"name": name, "title": name, "stage": "GA"}
     if name not in PERMISSIONS:
         raise not_found(f"The role named {name} was not found.")
     return {"name": name, "title": TITLES[name], "includedPermissions": sorted(PERMISSIONS[name]), "stage": "GA"}
