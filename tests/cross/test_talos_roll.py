@@ -11,6 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from cross.machines_cluster import is_taken, issuer_of, seen, token_of
 from cross.talos_cluster import ENDPOINT, TalosCluster
 from podpass.cli.root import podpass
 from podpass.errors import ConfigError, PartlyAppliedError, UnreachableError, UnsafePlanError
@@ -19,18 +20,13 @@ from podpass.federate.clusters.flags import ServiceAccountFlags
 from podpass.federate.clusters.move import Move, Stage
 from podpass.federate.clusters.roll import Roll, Times
 from podpass.federate.clusters.talosctl import Talosctl
-from podpass.kube.client import KubeClient, Request
-from podpass.kube.tokens import request_token
-from podpass.names import ServiceAccountRef
 from podpass.sandbox.binaries import Binaries, cache_directory
 from podpass.sandbox.hosting import HostedSandbox
-from podpass.verify import parse
 
 pytestmark = pytest.mark.cluster
 NEW = "https://storage.googleapis.com/demo-oidc"
 BEFORE = ServiceAccountFlags((ENDPOINT,), (ENDPOINT,))
 MOVE = Move(BEFORE, NEW)
-DEFAULT = ServiceAccountRef("default", "default")
 FEDERATION = f"""
 apiVersion: podpass.dev/v1alpha1
 kind: Federation
@@ -73,29 +69,6 @@ def roll(cluster: TalosCluster, heard: list[tuple[str, str]] | None = None, *, p
 
     times = Times(timedelta(seconds=patience_s))
     return Roll(Talosctl(program=str(cluster.talosctl)), cluster.look, notify=notify, times=times)
-
-
-def token_of(client: KubeClient) -> str:
-    return request_token(client, DEFAULT).value.reveal()
-
-
-def issuer_of(token: str) -> str:
-    return str(parse(token).payload.get("iss"))
-
-
-def is_taken(client: KubeClient, token: str) -> bool:
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
-    answer = client.call(Request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "review", body=body))
-    return answer["status"].get("authenticated") is True
-
-
-def seen(cluster: TalosCluster, token: str) -> list[tuple[str, bool]]:
-    """Return as whom each server signs, and whether it takes a token."""
-    found = []
-    for node in cluster.nodes:
-        with cluster.client(node) as client:
-            found.append((issuer_of(token_of(client)), is_taken(client, token)))
-    return found
 
 
 @pytest.mark.parametrize(("release", "documents"), [("1.13.9", False), pytest.param("1.14.0", True, marks=pytest.mark.slow)])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`podpass roll`: bring one stage of a moved issuer to a Talos control plane, node by node."""
+"""`podpass roll`: bring one stage of a moved issuer to the control plane, node by node."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,14 @@ from podpass.cli.moving import Examined, examine
 from podpass.cli.session import confirm, file_option, opened, yes_option
 from podpass.cli.wrapping import wrap
 from podpass.errors import ConfigError, UnsafePlanError
+from podpass.names.secret import redact
 
 if TYPE_CHECKING:
     from podpass.federate.clusters.evidence import Node
     from podpass.federate.clusters.flags import ServiceAccountFlags
-    from podpass.federate.clusters.move import Move, Stage
-    from podpass.federate.clusters.roll import Happened
+    from podpass.federate.clusters.machines.drive import Drive
+    from podpass.federate.clusters.move import Move, Stage, StageName
+    from podpass.federate.clusters.roll import Happened, Roll
 
 _STAGES = ["accept", "switch", "drop", "back"]
 # What names the issuer to others, or publishes its keys.
@@ -28,49 +31,118 @@ _PUBLISHED = ("provider/", "object/", "bucket/", "pool/")
 @file_option
 @yes_option
 def command(*, stage: str, file: Path, yes: bool) -> None:
-    """Bring one stage of a moved issuer to a Talos control plane.
+    """Bring one stage of a moved issuer to the control plane.
 
     accept: every API server takes tokens of both issuers. switch: the new issuer signs. drop: the old one's tokens are refused. back: takes
-    accept or switch back. One node after the other, through talosctl; each API server is asked itself whether it has come back as meant,
-    and none is touched after one that has not. Run it again to go on. For other distributions: podpass export --format control-plane.
+    accept or switch back. One node after the other, through talosctl, or a shell on the node (kubeadm, kind, k3s, RKE2); each API server is
+    asked itself whether it has come back as meant, and none is touched after one that has not. Run it again to go on. For other
+    distributions: podpass export --format control-plane.
     """
+    from podpass.federate.clusters.machines.drive import drive
     from podpass.federate.clusters.move import plan_move
     from podpass.federate.clusters.probe import look_through
     from podpass.federate.clusters.roll import Roll
-    from podpass.federate.clusters.talosctl import Talosctl
 
     seen = examine(file)
     nodes = _nodes(seen)
-    talos = seen.federation.cluster.talos
-    machines = Talosctl(talos.talosconfig if talos else None)
-    told = tuple(machines.flags(node) for node in nodes)
+    driven = drive(seen.distribution, seen.federation.cluster, seen.evidence, seen.access, nodes)
+    told = tuple(driven.machines.flags(node) for node in nodes)
     move = plan_move(seen.evidence, seen.portrait, seen.issuer, told)
-    roll = Roll(machines, look_through(seen.access), notify=_tell)
+    roll = Roll(driven.machines, look_through(seen.access, server_of=driven.server_of), notify=_tell)
+    asked = _Asked(driven, nodes, told, yes=yes)
     if stage == "back":
-        _agree(move.back(), "It takes the last stage back, from the last node to the first.", nodes, yes=yes)
+        asked.stage(move.back(), "It takes the last stage back, from the last node to the first.", "switch")
         roll.abort(move.back(), nodes)
+        _keep(driven, move.back())
     else:
         wanted = _wanted(move, stage, told, seen)
         if wanted is None:
-            click.echo("Nothing to change: every server has it already.")
+            _finish(roll, asked)
             return
         if stage == "switch":
             _check_published(file)
-        _agree(wanted.flags, f"{wanted.purpose} {_felt(move, wanted)}".strip(), nodes, yes=yes)
+        asked.stage(wanted.flags, f"{wanted.purpose} {_felt(move, wanted)}".strip(), wanted.name)
         roll.run(wanted, nodes)
+        _keep(driven, wanted.flags)
         if stage == "switch" and len(wanted.flags.issuers) > 1:
             click.echo(wrap(_when_to_drop(move)))
     click.echo("Done. `podpass doctor` walks the chain with a real token.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Shows what a run would do, and asks.
+
+    Attributes:
+        driven: The control plane.
+        nodes: Its nodes.
+        told: What each of them is told.
+        yes: Whether the answer is known.
+    """
+
+    driven: "Drive"
+    nodes: "tuple[Node, ...]"
+    told: "tuple[ServiceAccountFlags, ...]"
+    yes: bool
+
+    def stage(self, flags: "ServiceAccountFlags", purpose: str, name: "StageName") -> None:
+        """Show a stage and what is written for it; return if it may be brought."""
+        click.echo(wrap(purpose))
+        click.echo(wrap(f"Issuers: {', '.join(flags.issuers)}.", rest=2))
+        click.echo(wrap(f"API audiences: {', '.join(flags.accepted_audiences)}.", rest=2))
+        for text, names in self._written(flags, name).items():
+            click.echo(f"On {', '.join(names)}:")
+            click.echo("\n".join(f"  {redact(line)}" for line in text.splitlines()))
+        self._confirm(self.nodes, keeps=True)
+
+    def rest(self, nodes: "tuple[Node, ...]", *, keeps: bool) -> None:
+        """Show what an earlier run has left; return if it may be brought to its end."""
+        click.echo("Every server is told it already; this is left of an earlier run.")
+        self._confirm(nodes, keeps=keeps)
+
+    def _written(self, flags: "ServiceAccountFlags", name: "StageName") -> dict[str, list[str]]:
+        """Return each text that is to be written, with the names of the nodes that get it."""
+        from podpass.federate.clusters.roll import is_done
+
+        written: dict[str, list[str]] = {}
+        for node, told in zip(self.nodes, self.told, strict=True):
+            if not is_done(told, flags, name):
+                written.setdefault(self.driven.machines.preview(node, flags), []).append(node.name)
+        return written
+
+    def _confirm(self, nodes: "tuple[Node, ...]", *, keeps: bool) -> None:
+        if nodes:
+            click.echo(wrap(f"Nodes: {', '.join(node.name for node in nodes)}.", rest=2))
+        if keeps and self.driven.keeper:
+            click.echo(wrap(f"Then, for upgrades: {self.driven.keeper.name}.", rest=2))
+        if len(self.nodes) == 1:
+            click.echo("This is the only API server: nobody answers while it restarts.")
+        question = "Restart their API servers, one after the other?" if nodes else "Write it?"
+        confirm(question, yes=self.yes, command="roll")
+
+
+def _finish(roll: "Roll", asked: _Asked) -> None:
+    """Bring to its end what an earlier run has left of a stage that every machine is told already."""
+    driven, flags = asked.driven, asked.told[0]
+    left = tuple(node for node in asked.nodes if driven.machines.unfinished(node))
+    keeps = driven.keeper is not None and all(one == flags for one in asked.told) and not driven.keeper.holds(flags)
+    if not left and not keeps:
+        click.echo("Nothing to change: every server has it already.")
+        return
+    asked.rest(left, keeps=keeps)
+    if left:
+        roll.finish(asked.nodes)
+    if keeps:
+        _keep(driven, flags)
+    click.echo("Done.")
+
+
+def _keep(driven: "Drive", flags: "ServiceAccountFlags") -> None:
+    if driven.keeper:
+        driven.keeper.hold(flags)
+
+
 def _nodes(seen: Examined) -> "tuple[Node, ...]":
-    if seen.distribution != "talos":
-        raise ConfigError(
-            f"podpass reaches no machines of this cluster ({seen.distribution}).",
-            "It drives Talos, whose machines have an API.",
-            "Have the steps written: `podpass export --format control-plane`.",
-            code="config.distribution",
-        )
     nodes = tuple(node for node in seen.evidence.nodes if node.is_control_plane)
     if not nodes:
         raise ConfigError("No node says that it is one of the control plane.", "", "Let the operator list nodes.", code="config.nodes")
@@ -83,10 +155,7 @@ def _wanted(move: "Move", name: str, told: "tuple[ServiceAccountFlags, ...]", se
     Raises:
         UnsafePlanError: An earlier one is not done yet.
     """
-    from podpass.federate.clusters.distributions.talos import release
-    from podpass.federate.clusters.sheets.talos_patch import era_of, takes_several_issuers
-
-    several = takes_several_issuers(era_of(release(seen.evidence) or ""))
+    several = seen.distribution != "talos" or _talos_takes_several(seen)
     if not several and name != "switch":
         raise UnsafePlanError(f"There is no stage {name!r} here.", "Talos before 1.13 takes one issuer.", "Run `podpass roll switch`.")
     left = move.left(several=several)
@@ -100,6 +169,13 @@ def _wanted(move: "Move", name: str, told: "tuple[ServiceAccountFlags, ...]", se
             f"Run `podpass roll {names[0]}`.",
         )
     return left[0]
+
+
+def _talos_takes_several(seen: Examined) -> bool:
+    from podpass.federate.clusters.distributions.talos import release
+    from podpass.federate.clusters.sheets.talos_patch import era_of, takes_several_issuers
+
+    return takes_several_issuers(era_of(release(seen.evidence) or ""))
 
 
 def _felt(move: "Move", stage: "Stage") -> str:
@@ -131,14 +207,6 @@ def _check_published(file: Path) -> None:
             f"The plan still has {', '.join(missing)}.",
             "Run `podpass apply` first.",
         )
-
-
-def _agree(flags: "ServiceAccountFlags", purpose: str, nodes: "tuple[Node, ...]", *, yes: bool) -> None:
-    click.echo(wrap(purpose))
-    click.echo(wrap(f"Issuers: {', '.join(flags.issuers)}.", rest=2))
-    click.echo(wrap(f"API audiences: {', '.join(flags.accepted_audiences)}.", rest=2))
-    click.echo(wrap(f"Nodes: {', '.join(node.name for node in nodes)}.", rest=2))
-    confirm("Restart their API servers, one after the other?", yes=yes, command="roll")
 
 
 def _tell(node: "Node", happened: "Happened") -> None:

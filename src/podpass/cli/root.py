@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lint": ("lint", "Name the faults of a cluster, or of a change to it."),
     "keys": ("keys", "Keep the keys that Google has of the cluster in step."),
     "rotate": ("rotate", "Give the cluster another signing key, gate by gate."),
-    "roll": ("roll", "Bring a stage of a moved issuer to a Talos control plane."),
+    "roll": ("roll", "Bring a stage of a moved issuer to the control plane."),
     "destroy": ("destroy", "Take away what apply made, and nothing else."),
     "export": ("export", "Print the plan as a script, manifests or issuer documents."),
     "token": ("token", "Get, inspect or explain a token."),

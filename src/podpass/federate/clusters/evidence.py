@@ -23,7 +23,9 @@ class Node:
         provider_id: `kind://docker/kind/kind-control-plane`.
         labels: Of its metadata.
         annotations: Of its metadata.
-        addresses: Internal and external ones.
+        addresses: Internal and external ones; IP addresses only.
+        machine_id: What its kubelet read in /etc/machine-id; empty: it does not say.
+        boot_id: Which start of its kernel this is; containers have their host's. Empty: it does not say.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
+    machine_id: str = ""
+    boot_id: str = ""
 
     @property
     def is_control_plane(self) -> bool:

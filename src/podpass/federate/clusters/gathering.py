@@ -139,9 +139,19 @@ def _node(item: Json) -> Node:
         addresses=tuple(
             str(one["address"])
             for one in (addresses if isinstance(addresses, list) else ())
-            if isinstance(one, dict) and one.get("type") in {"InternalIP", "ExternalIP"} and "address" in one
+            # Requests with the kubeconfig's credentials go there, so nothing but an address will do.
+            if isinstance(one, dict) and one.get("type") in {"InternalIP", "ExternalIP"} and _is_address(one.get("address"))
         ),
+        machine_id=str(info.get("machineID", "")),
+        boot_id=str(info.get("bootID", "")),
     )
+
+
+def _is_address(value: object) -> bool:
+    try:
+        return isinstance(value, str) and ipaddress.ip_address(value) is not None and "%" not in value
+    except ValueError:
+        return False
 
 
 def _commands(cluster: KubeClient) -> tuple[tuple[str, ...], ...]:

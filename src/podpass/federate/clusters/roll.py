@@ -23,13 +23,32 @@ _PAUSE_S: Final = 1.0
 Happened = Literal["there already", "changed", "came back"]
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a change of a machine leads to.
+
+    Attributes:
+        restarts: Whether its server is started anew.
+        undo: What takes it back on the machine itself, should nothing else work any more; empty: podpass alone.
+    """
+
+    restarts: bool = True
+    undo: str = ""
+
+
 class Machines(Protocol):
     """The machines of a control plane."""
 
     def flags(self, node: Node) -> ServiceAccountFlags:
         """Return what the node's kube-apiserver is told."""
 
-    def change(self, node: Node, flags: ServiceAccountFlags) -> None:
+    def preview(self, node: Node, flags: ServiceAccountFlags) -> str:
+        """Return what telling it something else would write, for people; what follows is that, or a refusal."""
+
+    def unfinished(self, node: Node) -> bool:
+        """Whether a change was written and not brought to its end."""
+
+    def change(self, node: Node, flags: ServiceAccountFlags) -> Changed:
         """Tell it something else; returns before it has come back."""
 
 
@@ -88,6 +107,18 @@ class Roll:
         for node in reversed(nodes):
             self._bring(node, before, done=lambda told: _same(told, before))
 
+    def finish(self, nodes: Sequence[Node]) -> None:
+        """Bring to its end what an earlier run has written and not finished; whatever each machine is told stays.
+
+        Raises:
+            UnsafePlanError: A server is not well, or they do not have the same keys; nothing was changed.
+            PartlyAppliedError: A server did not come back; no later one was touched.
+            NeighbourError: A machine cannot be asked or refuses the change; no later one was touched.
+        """
+        self._check(nodes)
+        for node in nodes:
+            self._bring(node, self._machines.flags(node), done=lambda _: True)
+
     def _check(self, nodes: Iterable[Node]) -> None:
         kids: dict[frozenset[str], str] = {}
         for node in nodes:
@@ -109,17 +140,19 @@ class Roll:
     def _bring(self, node: Node, flags: ServiceAccountFlags, *, done: Callable[[ServiceAccountFlags], bool]) -> None:
         told, before = self._machines.flags(node), self._glance(node)
         issuers = frozenset((*told.issuers, *flags.issuers))
-        if done(told):
+        if done(told) and self._machines.unfinished(node):
+            flags = told
+        elif done(told):
             # An earlier run may have been stopped before this server was back with what it is told.
             self._wait(node, issuers, lambda sight: _lack(sight, told))
             self._notify(node, "there already")
             return
-        self._machines.change(node, flags)
+        changed = self._machines.change(node, flags)
         self._notify(node, "changed")
-        self._wait(node, issuers, lambda sight: _lack(sight, flags, before))
+        self._wait(node, issuers, lambda sight: _lack(sight, flags, before if changed.restarts else None), changed.undo)
         self._notify(node, "came back")
 
-    def _wait(self, node: Node, issuers: frozenset[str], lack: Callable[[Sight], str]) -> None:
+    def _wait(self, node: Node, issuers: frozenset[str], lack: Callable[[Sight], str], undo: str = "") -> None:
         """Wait until a server is ready and lacks nothing."""
         end_s = self._times.now_s() + self._times.patience.total_seconds()
         while True:
@@ -133,7 +166,8 @@ class Roll:
                 raise PartlyAppliedError(
                     f"The API server of {node.name} has not come back within {self._times.patience.total_seconds():g} s.",
                     missing,
-                    "No other was touched after it. Look at its log, then run this again, or take the change back.",
+                    "No other was touched after it. Look at its log, then run this again, or take the change back"
+                    + (f": `podpass roll back`; where that finds no API server any more, on the node `{undo}`." if undo else "."),
                 )
             self._times.sleep(_PAUSE_S)
 

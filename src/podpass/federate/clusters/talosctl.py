@@ -17,6 +17,7 @@ from podpass.federate.clusters.distributions.talos import version_of
 from podpass.federate.clusters.evidence import Node
 from podpass.federate.clusters.flags import API_AUDIENCES, ISSUER, ServiceAccountFlags
 from podpass.federate.clusters.forms import talos
+from podpass.federate.clusters.roll import Changed
 from podpass.federate.clusters.sheets.talos_patch import era_of, has_documents, patch
 from podpass.federate.clusters.statement import mapping, text
 from podpass.names.secret import redact
@@ -47,7 +48,20 @@ class Talosctl:
         """
         return flags_of(self._config(node))
 
-    def change(self, node: Node, flags: ServiceAccountFlags) -> None:
+    def preview(self, node: Node, flags: ServiceAccountFlags) -> str:
+        """Return the patch that the machine would get.
+
+        Raises:
+            ConfigError: There is no talosctl, or this Talos is not known.
+            UnreachableError: It fails.
+        """
+        return patch(flags, era_of(version_of(node) or ""), has_documents=has_documents(self._config(node)))
+
+    def unfinished(self, node: Node) -> bool:  # noqa: ARG002 - of every node
+        """Talos brings what it has taken to its end."""
+        return False
+
+    def change(self, node: Node, flags: ServiceAccountFlags) -> Changed:
         """Bring issuers and audiences to the machine, if Talos takes the patch; it renders kube-apiserver anew and restarts nothing else.
 
         Raises:
@@ -63,6 +77,7 @@ class Talosctl:
             command = ["patch", "machineconfig", "--mode", "no-reboot", "--patch", f"@{file}"]
             self._run(node, [*command, "--dry-run"])
             self._run(node, command)
+        return Changed()
 
     def _config(self, node: Node) -> str:
         return self._run(node, ["get", "machineconfig", "v1alpha1", "-o", "jsonpath={.spec}"])

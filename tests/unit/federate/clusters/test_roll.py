@@ -11,7 +11,7 @@ from podpass.federate.clusters.evidence import Node
 from podpass.federate.clusters.flags import ServiceAccountFlags
 from podpass.federate.clusters.move import Move, Stage
 from podpass.federate.clusters.probe import Sight
-from podpass.federate.clusters.roll import Roll, Times
+from podpass.federate.clusters.roll import Changed, Roll, Times
 
 OLD, NEW = "https://10.0.0.1:6443", "https://storage.googleapis.com/demo-oidc"
 BEFORE = ServiceAccountFlags((OLD,), (OLD,))
@@ -28,6 +28,7 @@ class World:
         down: Servers that give no answer.
         breaking: Servers that a change brings down for good.
         kids: The keys of each server.
+        due: Machines whose file was written and whose server was not restarted.
         log: What was changed, and what came back, in order.
     """
 
@@ -39,18 +40,27 @@ class World:
     breaking: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     now_s: float = 100.0
+    due: set[str] = field(default_factory=set)
     due_s: dict[str, float] = field(default_factory=dict)
 
     def flags(self, node: Node) -> ServiceAccountFlags:
         return self.told[node.name]
 
-    def change(self, node: Node, flags: ServiceAccountFlags) -> None:
+    def preview(self, node: Node, flags: ServiceAccountFlags) -> str:
+        return f"{node.name}: {flags.issuers}"
+
+    def unfinished(self, node: Node) -> bool:
+        return node.name in self.due
+
+    def change(self, node: Node, flags: ServiceAccountFlags) -> Changed:
         assert not self.due_s, "one is on its way already"
         self.log.append(f"change {node.name}")
         self.told[node.name] = flags
         if node.name in self.breaking:
             self.down.add(node.name)
         self.due_s[node.name] = self.now_s + 7
+        self.due.discard(node.name)
+        return Changed(undo="cp there here")
 
     def look(self, node: Node, issuers: frozenset[str]) -> Sight:
         name = node.name
@@ -91,6 +101,7 @@ def test_nothing_is_touched_after_one_that_stays_away(world: World) -> None:
         world.roll().run(stage("accept"), NODES)
     assert stopped.value.what == "The API server of cp-2 has not come back within 60 s."
     assert "cp-2 gave no answer" in stopped.value.why
+    assert "on the node `cp there here`" in stopped.value.next_step
     assert world.told["cp-3"] == BEFORE
 
 
@@ -144,6 +155,14 @@ def test_a_server_that_comes_back_otherwise_than_meant_stops_it(
         world.roll().run(stage("accept"), NODES)
     assert stopped.value.why == why
     assert world.told["cp-2"] == BEFORE
+
+
+def test_a_server_that_nobody_has_restarted_is_restarted_with_what_its_machine_is_told(world: World) -> None:
+    world.told["cp-1"] = stage("accept").flags
+    world.due.add("cp-1")
+    world.roll().run(stage("accept"), NODES)
+    assert world.log[:4] == ["change cp-1", "changed cp-1", "came back cp-1", "change cp-2"]
+    assert set(world.serving.values()) == {stage("accept").flags}
 
 
 def test_accepting_is_not_brought_to_those_who_have_switched(world: World) -> None:

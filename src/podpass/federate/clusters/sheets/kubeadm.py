@@ -71,7 +71,7 @@ def sheet(move: Move, evidence: Evidence) -> Sheet:
     Raises:
         ConfigError: kubeadm's configuration cannot be read, or is of an unknown version.
     """
-    current = _current(evidence)
+    current = kept_configuration(evidence)
     nodes = servers(evidence)
     is_kind = any(node.provider_id.startswith("kind://") for node in nodes)
     notes = (
@@ -148,7 +148,12 @@ def _run(node: Node, command: str, *, is_kind: bool) -> str:
     return f"docker exec {name} sh -c {shlex.quote(command)}" if is_kind else f"ssh root@{name} {shlex.quote(command)}"
 
 
-def _current(evidence: Evidence) -> str:
+def kept_configuration(evidence: Evidence) -> str:
+    """Return the ClusterConfiguration that the cluster keeps.
+
+    Raises:
+        ConfigError: There is none, or nobody may read it.
+    """
     if evidence.kubeadm is None:
         raise ConfigError(
             "kubeadm's configuration cannot be read.",
