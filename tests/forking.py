@@ -12,10 +12,10 @@ forks = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:Dep
 
 
 def in_child(work: Callable[[], object]) -> None:
-    """Fork, work in the child for 20 s at most, and expect it to succeed."""
+    """Fork, work in the child for a minute at most, and expect it to succeed."""
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(60)
         try:
             work()
         except BaseException:  # noqa: BLE001 - the child must not run the tests' own endings

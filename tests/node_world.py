@@ -89,7 +89,7 @@ class NodeWorld(Pods):
         agent.hide(self.directory / "secrets", self.directory / "ca", but=self.directory / "ca" / "ca.crt")
         self._agents = contextlib.AsyncExitStack()
         await self._agents.enter_async_context(_working(agent.run()))
-        await asyncio.wait_for(agent.ready.wait(), 10)
+        await asyncio.wait_for(agent.ready.wait(), 60)
 
     async def _stop_agent(self) -> None:
         await self._agents.aclose()

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from podpass.sandbox.cluster_client import ClusterClient, Object, StatusError
 
 SH = "podpass.dev/test/sh"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 _T = TypeVar("_T")
 
 

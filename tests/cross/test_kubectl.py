@@ -98,7 +98,7 @@ def test_article_s_commands_run_a_job_with_an_account_and_a_config_map(kubectl: 
     assert kubectl("create", "configmap", "sts-config", "--from-file=config=config.json") == "configmap/sts-config created\n"
     assert kubectl.get("configmap", "sts-config")["data"] == {"config": '{"type": "external_account"}\n'}
     assert kubectl("apply", "-f", "-", stdin=manifest("article", account="wif")) == "job.batch/article created\n"
-    assert kubectl("wait", "--for=condition=complete", "job/article", "--timeout=20s") == "job.batch/article condition met\n"
+    assert kubectl("wait", "--for=condition=complete", "job/article", "--timeout=60s") == "job.batch/article condition met\n"
     assert kubectl("logs", "-l", "app=article") == "one\ntwo\n"
     assert kubectl("logs", "-f", "job/article") == "one\ntwo\n"
     headings, row = kubectl("get", "jobs", "article").splitlines()

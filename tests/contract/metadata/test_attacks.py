@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -110,11 +111,13 @@ def test_a_redirect_stays_on_this_host(sidecar: SidecarProcess) -> None:
 
 
 def test_an_answer_does_not_wait_for_the_client_s_acknowledgement(sidecar: SidecarProcess) -> None:
-    sidecar.get(EMAIL)
-    began = time.monotonic()
-    for _ in range(50):
+    def answer() -> float:
+        began = time.monotonic()
         sidecar.get(EMAIL)
-    assert time.monotonic() - began < 50 * 0.02  # the kernel's timer alone is 0.04 s for each
+        return time.monotonic() - began
+
+    # The kernel's timer alone would be 0.04 s for each. One series of some: the machine may have others to serve.
+    assert any(median(answer() for _ in range(50)) < 0.02 for _ in range(20))
 
 
 def test_a_flood_of_audiences_and_scopes_is_answered_and_leaves_the_server_as_it_was(sidecar: SidecarProcess) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person meets who mistypes, misses, or changes their mind."""
 
+import errno
 import os
 import pty
 import re
@@ -52,6 +53,18 @@ def on_a_terminal(*command: str, **environment: str) -> str:
     os.waitpid(pid, 0)
     os.close(terminal)
     return seen.decode().replace("\r\n", "\n")
+
+
+def met_by_a_reader(pipe: Path) -> int:
+    """Open a named pipe for writing, as soon as somebody reads it."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:  # ENXIO: nobody yet
+                raise
+            time.sleep(0.01)
 
 
 def test_a_mistyped_command_is_told_which_was_meant() -> None:
@@ -121,7 +134,7 @@ def test_a_sandbox_that_is_told_to_end_tells_its_command_and_leaves_nothing(numb
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert list(tmp_path.iterdir()) == []
 
@@ -129,9 +142,10 @@ def test_a_sandbox_that_is_told_to_end_tells_its_command_and_leaves_nothing(numb
 def test_a_command_that_is_told_to_end_says_so_and_no_more(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "podpass.yaml")  # reading it waits for ever
     process = subprocess.Popen([PROGRAM, "plan"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    time.sleep(1)
+    writer = met_by_a_reader(tmp_path / "podpass.yaml")
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
+    os.close(writer)
     assert said.strip() == "Interrupted."
     assert process.returncode == 1
 

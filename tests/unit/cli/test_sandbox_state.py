@@ -26,7 +26,7 @@ def test_the_environment_is_written_anew_and_privately(tmp_path: Path) -> None:
         assert elsewhere.read_text() == "kept"
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def test_a_state_directory_has_one_sandbox_at_a_time_and_no_ghosts(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_state_directory_has_one_sandbox_at_a_time_and_no_ghosts(tmp_path: Pat
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_path)}
 
     def ask(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([program, "sandbox", *arguments, *state], capture_output=True, text=True, check=False, timeout=30)
+        return subprocess.run([program, "sandbox", *arguments, *state], capture_output=True, text=True, check=False, timeout=60)
 
     process = subprocess.Popen([program, "sandbox", "run", *state], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
@@ -46,7 +46,7 @@ def test_a_state_directory_has_one_sandbox_at_a_time_and_no_ghosts(tmp_path: Pat
     assert second.returncode == 1
     assert "export KUBECONFIG=" in ask("env").stdout, "the second one has not spoilt the first"
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert (tmp_path / "environment.json").exists(), "nobody could tidy up"
     ghost = ask("env")
     assert ghost.stdout == ""

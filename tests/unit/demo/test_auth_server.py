@@ -8,7 +8,7 @@ from pathlib import Path
 def test_server_without_a_policy_it_can_use_ends_and_says_why(tmp_path: Path) -> None:
     environment = os.environ | {"PODPASS_POLICY": str(tmp_path / "nothing.yaml"), "PORT": "0"}
     done = subprocess.run(
-        [sys.executable, "-m", "podpass.demo.auth_server"], env=environment, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "podpass.demo.auth_server"], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
     assert f"The policy {tmp_path}/nothing.yaml cannot be read." in done.stdout

@@ -33,7 +33,7 @@ ticker = gevent.spawn(tick)
 with KeyRing(ca_file=Path(sys.argv[2])) as ring:
     keys = ring.keys_of(TrustedIssuer("c", "oidc", Issuer(sys.argv[1])))
     asking = [gevent.spawn(patiently, lambda: keys.find("k1")) for _ in range(50)]
-    gevent.joinall(asking, timeout=20, raise_error=True)
+    gevent.joinall(asking, timeout=60, raise_error=True)
     is_over = True
     print({greenlet.value.kid for greenlet in asking}, ticks > 1)
 """

@@ -192,7 +192,7 @@ def raw_server() -> Iterator[Callable[[bytes], str]]:
                     connection.sendall(b"a")
             except OSError:
                 return
-            stop.wait(5)
+            stop.wait(60)
 
     def start(greeting: bytes) -> str:
         threads.append(threading.Thread(target=serve, args=(greeting,), daemon=True))
@@ -202,7 +202,7 @@ def raw_server() -> Iterator[Callable[[bytes], str]]:
     yield start
     stop.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     listener.close()
 
 

@@ -39,7 +39,7 @@ exchanger = Exchanger(provider, service_account=account, endpoints=Endpoints(sys
 ticker = gevent.spawn(tick)
 with WorkloadTokens(Source(), exchanger, background=True) as tokens:
     asking = [gevent.spawn(tokens.access_token) for _ in range(50)]
-    gevent.joinall(asking, timeout=20, raise_error=True)
+    gevent.joinall(asking, timeout=60, raise_error=True)
     is_over = True
     print(len({greenlet.value.value.reveal() for greenlet in asking}), ticks > 1)
 """

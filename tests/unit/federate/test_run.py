@@ -45,7 +45,7 @@ def test_steps_run_after_those_that_come_first() -> None:
 
 
 def test_steps_that_need_nothing_of_each_other_run_side_by_side() -> None:
-    meeting = threading.Barrier(4, timeout=10)
+    meeting = threading.Barrier(4, timeout=60)
 
     def act(_: Step) -> Mapping[str, str]:
         meeting.wait()

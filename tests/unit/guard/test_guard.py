@@ -94,7 +94,7 @@ def test_a_request_does_not_wait_for_the_reading(watched: Watched) -> None:
     watched.write(CLOSED)
     assert watched.guard._file is not None
     watched.ask()
-    assert watched.guard._file._busy.acquire(timeout=10), "the reading ends"
+    assert watched.guard._file._busy.acquire(timeout=60), "the reading ends"
     watched.guard._file._busy.release()
     assert watched.ask() == 401
 

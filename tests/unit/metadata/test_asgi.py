@@ -107,7 +107,7 @@ class Door:
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 5))
+    asyncio.run(asyncio.wait_for(story, 60))
 
 
 def test_an_access_token_is_answered_with_the_life_that_it_has() -> None:

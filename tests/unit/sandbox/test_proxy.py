@@ -11,7 +11,7 @@ from podpass.sandbox.hosting import HostedSandbox
 
 
 def dial(side: HostedSandbox) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", urlsplit(side.environment()["HTTPS_PROXY"]).port or 0), timeout=5)
+    return socket.create_connection(("127.0.0.1", urlsplit(side.environment()["HTTPS_PROXY"]).port or 0), timeout=30)
 
 
 def say(side: HostedSandbox, head: str) -> tuple[str, str]:

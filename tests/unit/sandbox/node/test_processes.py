@@ -124,7 +124,7 @@ def is_running(process: int) -> bool:
 
 def wait_until_ended(processes: Sequence[int]) -> None:
     """Wait for processes whose end nobody tells us: those of a parent that was killed."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(is_running(number) for number in processes):
         assert time.monotonic() < deadline
         time.sleep(0.01)

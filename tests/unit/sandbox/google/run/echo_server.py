@@ -36,7 +36,7 @@ class Echo(BaseHTTPRequestHandler):
             MAY_GO_ON.set()
             self.say({})
         elif path == "/went":
-            self.say({"went": CALLER_WENT.wait(10)})
+            self.say({"went": CALLER_WENT.wait(60)})
         elif path == "/refuse":
             self.say({}, 418, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("Connection", "X-Secret"), ("X-Secret", "1"))
         elif path == "/hang":

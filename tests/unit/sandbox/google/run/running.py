@@ -18,7 +18,7 @@ IMAGE = "test/echo"
 IMAGES = {IMAGE: Image(IMAGE, (sys.executable, "-I", "-S", str(Path(__file__).with_name("echo_server.py"))))}
 _API = "https://us-central1-run.googleapis.com/apis/serving.knative.dev/v1/namespaces/demo-project/services"
 _POLICIES = "https://run.googleapis.com/v1/projects/demo-project/locations/us-central1/services"
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 class Running:
@@ -28,7 +28,7 @@ class Running:
         self.side = side
         environment = side.environment()
         context = ssl.create_default_context(cafile=environment["SSL_CERT_FILE"])
-        self.client = httpx2.Client(proxy=environment["HTTPS_PROXY"], verify=context, trust_env=False, timeout=30)
+        self.client = httpx2.Client(proxy=environment["HTTPS_PROXY"], verify=context, trust_env=False, timeout=60)
         self.owner = {"Authorization": f"Bearer {side.universe.identities.user_token('operator@example.com', [])}"}
         self._admin = environment["PODPASS_SANDBOX_ADMIN"], {"Authorization": f"Bearer {environment['PODPASS_SANDBOX_ADMIN_TOKEN']}"}
 

@@ -18,7 +18,7 @@ def raw(run: Running, name: str, head: str, *, connect: str = "", sni: str = "",
     """Send bytes through a tunnel; return everything that comes until the end."""
     host = urlsplit(run.url(name)).netloc
     environment = run.side.environment()
-    with socket.create_connection(("127.0.0.1", urlsplit(environment["HTTPS_PROXY"]).port or 0), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", urlsplit(environment["HTTPS_PROXY"]).port or 0), timeout=60) as client:
         client.sendall(f"CONNECT {connect or host}:443 HTTP/1.1\r\n\r\n".encode())
         assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
         context = ssl.create_default_context(cafile=environment["SSL_CERT_FILE"])

@@ -37,7 +37,7 @@ def _descends(process: int) -> bool:
 
 def until(condition: object, what: str) -> None:
     assert callable(condition)
-    deadline = monotonic() + 20
+    deadline = monotonic() + 60
     while not condition():
         assert monotonic() < deadline, what
         sleep(0.02)
@@ -61,7 +61,7 @@ def test_a_new_revision_replaces_the_old_one_without_a_gap(run: Running) -> None
     run.let("turning", "allUsers")
     before, colours = run.status("turning")["latestReadyRevisionName"], set()
     run.deploy("turning", COLOR="2")
-    deadline = monotonic() + 20
+    deadline = monotonic() + 60
     while "2" not in colours:
         colours.add(run.echo("turning")["env"]["COLOR"])
         assert monotonic() < deadline
