@@ -17,11 +17,12 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
-from podpass.clock import Clock, SystemClock
+from podpass.clock import Clock, SystemClock, seconds_by
 from podpass.discovery.origin import KeyOrigin, Published
 from podpass.discovery.schedule import Schedule
 from podpass.discovery.wanted import WantedKids
@@ -104,12 +105,16 @@ class KeyCache:
         self._searched_at = _EVER  # when a fetch began for a key id that nobody knew
         # Between these two moments there is nothing to do but to answer.
         self._quiet_from, self._quiet_until = _NEVER, _EVER
+        # The same in seconds, for who asks on each request; a moment of quiet that is not known as one only costs a look.
+        self._seconds = seconds_by(self._clock)
+        self._calm_from_s, self._calm_until_s = inf, -inf
         survive(self)
 
     @property
     def generation(self) -> int:
         """A number that changes whenever keys are added, removed or dropped. Reading it is a heartbeat."""
-        self._beat()
+        if not self._calm_from_s <= self._seconds() < self._calm_until_s:
+            self._beat()
         return self._state.generation
 
     def known(self) -> KeySet | None:
@@ -175,6 +180,7 @@ class KeyCache:
         dropped_at = _NEVER if state.keys is None else state.confirmed_at + self._schedule.stale_limit
         self._quiet_until = min(dropped_at, _NEVER if self._flight else self._due_at)
         self._quiet_from = now - _SET_BACK
+        self._calm_from_s, self._calm_until_s = self._quiet_from.timestamp(), self._quiet_until.timestamp()
 
     def _search(self, kid: str, now: datetime) -> VerificationKey:
         """Find a key that was not there a moment ago."""
@@ -277,4 +283,4 @@ class KeyCache:
         """Start anew after a fork; see `forks`. The keys stay."""
         self._lock = threading.Lock()
         self._flight = None
-        self._quiet_until = _EVER
+        self._quiet_until, self._calm_until_s = _EVER, -inf

@@ -36,13 +36,28 @@ class GuardMiddleware:
     def __init__(self, app: App, guard: Guard) -> None:
         self._app = app
         self._guard = guard
+        self._recognise = guard.recognise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the server."""
+        try:
+            place = (scope["type"], scope["method"], scope["raw_path"], scope["root_path"], scope["path"])
+            known = self._recognise(place, scope["headers"])
+        except KeyError:  # no HTTP request, or a server that says less
+            known = None
+        if known is not None:
+            scope[KEY] = known
+            seen: Scope | None = scope
+        else:
+            seen = await self._judge(scope, receive, send)
+        if seen is not None:
+            await self._app(seen, receive, send)
+
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> Scope | None:
+        """Return what the application sees of a connection, or refuse it and return None."""
         kind = scope["type"]
         if kind == "lifespan":  # the server's own word to the application, not a request
-            await self._app(scope, receive, send)
-            return
+            return scope
         if kind not in {"http", "websocket"}:
             raise RuntimeError(f"the guard does not know connections of type {kind!r}, and lets none through that it does not know")
         request = _incoming(scope)
@@ -52,13 +67,12 @@ class GuardMiddleware:
         self._guard.record(request, decision)
         if isinstance(decision, Allow):
             scope[KEY] = decision.identity
-            if decision.edit is not None:
-                scope = {**scope, "headers": edited(scope["headers"], decision.edit)}
-            await self._app(scope, receive, send)
-        elif kind == "http":
+            return scope if decision.edit is None else {**scope, "headers": edited(scope["headers"], decision.edit)}
+        if kind == "http":
             await _send(refusal(decision), send, "http.response")
         else:
             await _refuse_handshake(decision, scope, receive, send)
+        return None
 
     async def _patiently(self, request: Incoming, decision: Decision) -> Decision:
         """Decide again when what was missing is there."""

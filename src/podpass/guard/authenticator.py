@@ -6,7 +6,8 @@ token it is, and so no key may be known to both.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from hashlib import sha256
 from itertools import combinations
 from typing import Protocol, final
 
@@ -31,22 +32,27 @@ class Result(msgspec.Struct, frozen=True):
     Attributes:
         identity: The caller.
         relies_on: The keys that were used, and all others under the same URL, each with its generation then.
-        ends_at: When the token ends, leeway included.
+        ends_at_s: When the token ends, leeway included; seconds since 1970.
     """
 
     identity: Identity
     relies_on: Generations
-    ends_at: datetime
+    ends_at_s: float
 
 
 class Results(Protocol):
-    """Remembers results under a digest of the token, bounded, for several threads. What it returns is checked again each time."""
+    """Remembers results under the SHA-256 of the token, bounded, for several threads. What it returns is checked again each time."""
 
-    def get(self, token: bytes) -> Result | None:
-        """Return what was put under this very token, if it is still there."""
+    @property
+    def young(self) -> Mapping[bytes, Result]:
+        """What was used last, for a look into it on each request; always the same object."""
         ...
 
-    def put(self, token: bytes, result: Result) -> None:
+    def get(self, digest: bytes) -> Result | None:
+        """Return what was put under this very digest, if it is still there."""
+        ...
+
+    def put(self, digest: bytes, result: Result) -> None:
         """Remember a result."""
         ...
 
@@ -78,6 +84,9 @@ class TokenAuthenticator:
         keys: The keys of each issuer, by its name in the policy.
         results: Where accepted tokens are remembered; None: nowhere.
 
+    Attributes:
+        young: What is remembered and was used last, by the SHA-256 of the tokens.
+
     Raises:
         ConfigError: Issuers without an audience.
         KeySetError: Two issuers with one URL share a key.
@@ -85,8 +94,8 @@ class TokenAuthenticator:
 
     def __init__(self, policy: InvokerPolicy, keys: Mapping[str, IssuerKeys], results: Results | None = None) -> None:
         self._results = results
-        self._leeway = policy.leeway
-        self._last_end = datetime.max.replace(tzinfo=UTC) - policy.leeway
+        self.young: Mapping[bytes, Result] = {} if results is None else results.young
+        self._leeway_s = policy.leeway.total_seconds()
         self._several = policy.several_audiences
         self._disjoint: dict[str, Generations] = {}
         self._sources: dict[str, tuple[_Source, ...]] = {}
@@ -102,20 +111,23 @@ class TokenAuthenticator:
 
     def authenticate(self, token: bytes, *, now: datetime) -> Identity:
         """Return the caller, or refuse the token; see `Authenticator`."""
-        result = None if self._results is None else self._results.get(token)
-        if result is not None and now < result.ends_at:
+        digest = sha256(token).digest()
+        result = self.young.get(digest)
+        if result is None and self._results is not None:
+            result = self._results.get(digest)
+        if result is not None and now.timestamp() < result.ends_at_s:
             for keys, generation in result.relies_on:
                 if keys.generation != generation:
                     break
             else:
                 return result.identity
-        return self._judge(token, now)
+        return self._judge(token, digest, now)
 
     def missing_keys(self) -> tuple[str, ...]:
         """Return the issuers without keys; see `Authenticator`."""
         return tuple(source.issuer.name for sources in self._sources.values() for source in sources if source.keys.known() is None)
 
-    def _judge(self, token: bytes, now: datetime) -> Identity:
+    def _judge(self, token: bytes, digest: bytes, now: datetime) -> Identity:
         envelope = Envelope(token)
         source = self._only or self._source(envelope)
         # Taken before the keys are used: if they change meanwhile, the result is found to be old.
@@ -124,8 +136,7 @@ class TokenAuthenticator:
         check_service_audience(verified, api_audiences=source.issuer.api_audiences, several=self._several)
         identity = Identity.of(verified, issuer_name=source.issuer.name, kind=source.issuer.kind)
         if self._results is not None:
-            ends_at = min(identity.expires_at, self._last_end) + self._leeway
-            self._results.put(token, Result(identity, relies_on, ends_at))
+            self._results.put(digest, Result(identity, relies_on, identity.expires_at.timestamp() + self._leeway_s))
         return identity
 
     def _source(self, envelope: Envelope) -> _Source:

@@ -8,12 +8,12 @@ from podpass.errors import MalformedTokenError, SeveralCredentialsError
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-_AUTHORIZATION: Final = b"authorization"
+AUTHORIZATION: Final = b"authorization"
 # Google (Cloud Run, service-to-service authentication): read instead of Authorization where it is present, so that the service can use that
 # header for something else. [K]
 SERVERLESS: Final = b"x-serverless-authorization"
 _COMMA: Final = ord(",")
-_USUAL: Final = b"Bearer "
+USUAL: Final = b"Bearer "
 
 
 def read_token(headers: Headers, *, serverless_first: bool = False) -> bytes | None:
@@ -27,7 +27,7 @@ def read_token(headers: Headers, *, serverless_first: bool = False) -> bytes | N
         SeveralCredentialsError: The header is there twice, or holds two credentials: servers join repeated headers with a comma.
         MalformedTokenError: Nothing stands behind the word.
     """
-    wanted = header_of(headers, serverless_first=True) if serverless_first else _AUTHORIZATION
+    wanted = header_of(headers, serverless_first=True) if serverless_first else AUTHORIZATION
     value = None
     for name, text in headers:
         if name == wanted:
@@ -39,7 +39,7 @@ def read_token(headers: Headers, *, serverless_first: bool = False) -> bytes | N
     if _COMMA in value and b"bearer" in value.lower():
         raise _several()
     # As nearly everybody writes it, in fewer steps than `behind_bearer`.
-    token = value[len(_USUAL) :].lstrip(b" ").rstrip(b" \t") if value.startswith(_USUAL) else behind_bearer(value)
+    token = value[len(USUAL) :].lstrip(b" ").rstrip(b" \t") if value.startswith(USUAL) else behind_bearer(value)
     if token == b"":
         raise MalformedTokenError(
             "The token cannot be read.", "Nothing stands behind the word Bearer.", "Send Authorization: Bearer TOKEN."
@@ -49,7 +49,7 @@ def read_token(headers: Headers, *, serverless_first: bool = False) -> bytes | N
 
 def header_of(headers: Headers, *, serverless_first: bool) -> bytes:
     """Return the name of the header that is read."""
-    return SERVERLESS if serverless_first and any(name == SERVERLESS for name, _ in headers) else _AUTHORIZATION
+    return SERVERLESS if serverless_first and any(name == SERVERLESS for name, _ in headers) else AUTHORIZATION
 
 
 def behind_bearer(value: bytes) -> bytes | None:

@@ -9,24 +9,31 @@
 5. Where the deciding rule wants it, the API server confirms that the token is still good; else 401 or 503, in audit mode as well.
 
 A `Deny` may carry a flight: what it lacks is on its way, and a shell that can wait asks again when the flight has ended.
+
+What was found out about places is noted in `familiar`, for the short way of `Guard.recognise`.
 """
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Final, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 import msgspec
 
 from podpass.errors import KeySetError, NeighbourError, PodpassError, RequestError, TokenError, UnavailableError
 from podpass.guard.bearer import read_token
+from podpass.guard.familiar import Familiar
 from podpass.guard.handing_on import Edit, edit_for
 from podpass.guard.incoming import Incoming
 from podpass.guard.ports import GroupResolver, Reviewer
 from podpass.names import Secret
 from podpass.policy import InvokerPolicy, Mode, Refusal, Request, Rule, Verdict
 from podpass.verify.identity import Identity
+
+if TYPE_CHECKING:  # it brings the verifier, which a guard needs only when it has a policy
+    from podpass.guard.authenticator import Result
 
 BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE = 400, 401, 403, 503
 MISSING: Final = "token.missing"
@@ -111,7 +118,17 @@ Decision = Allow | Deny
 class Judge:
     """A policy with what it takes to apply it. Never changed: a reload makes another one."""
 
-    __slots__ = ("_edits_headers", "_known_rule", "_rule", "_serverless_first", "authenticator", "groups", "policy", "reviewer")
+    __slots__ = (
+        "_edits_headers",
+        "_known_rule",
+        "_rule",
+        "_serverless_first",
+        "authenticator",
+        "familiar",
+        "groups",
+        "policy",
+        "reviewer",
+    )
 
     def __init__(
         self,
@@ -119,11 +136,13 @@ class Judge:
         authenticator: Authenticator,
         reviewer: Reviewer | None = None,
         groups: GroupResolver | None = None,
+        results: "Mapping[bytes, Result] | None" = None,
     ) -> None:
         self.policy = policy
         self.authenticator = authenticator
         self.reviewer = reviewer
         self.groups = groups
+        self.familiar = Familiar({} if results is None else results)
         self._edits_headers = policy.edits_headers
         self._serverless_first = policy.serverless_authorization
         self._rule = partial(_rule_for, policy)
@@ -147,7 +166,11 @@ class Judge:
                 self._review(token, identity, now)
         except (RequestError, TokenError, NeighbourError, KeySetError) as error:
             return _failed(error, identity)
-        return Allow(identity, decided_by, refusal, edit_for(request.headers, self.policy) if self._edits_headers else None)
+        if self._edits_headers:
+            return Allow(identity, decided_by, refusal, edit_for(request.headers, self.policy))
+        if decided_by is not None and not decided_by.token_review and request.mount == "" and request.path is not None:
+            self.familiar.note(request.method, request.raw_path, request.path, decided_by)
+        return Allow(identity, decided_by, refusal)
 
     def _review(self, token: bytes | None, identity: Identity | None, now: datetime) -> None:
         """Ask the API server; other issuers' tokens it does not know, and no such rule admits them."""

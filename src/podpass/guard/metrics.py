@@ -7,15 +7,14 @@ What would exceed the bound all the same (many policies, one after another) is c
 An application that has the package prometheus-client registers a `Collector`, and finds the guard's counters among its own.
 """
 
+import itertools
 import threading
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from podpass.guard.decide import Allow, Decision
 
 _SERIES_LIMIT = 1000
-_PILE_LIMIT = 255
 _DECISIONS: Final = "podpass_guard_decisions_total"
 _RELOADS: Final = "podpass_guard_policy_reloads_total"
 _READY: Final = "podpass_guard_ready"
@@ -28,42 +27,48 @@ _LABELS: Final = {_DECISIONS: ("verdict", "code", "rule", "issuer"), _RELOADS: (
 Labels = tuple[str, ...]
 
 
+class Counters(dict[Labels, Iterator[int]]):
+    """A counter for each set of labels, made when it is asked for; `next` counts, in one step, so that threads need no lock."""
+
+    def __missing__(self, labels: Labels) -> Iterator[int]:
+        if len(self) >= _SERIES_LIMIT:
+            labels = (labels[0], "other", "other", "other")
+        return self.setdefault(labels, itertools.count())
+
+
 class Metrics:
     """The counters of one guard.
 
-    Decisions are put on a pile, which costs a request next to nothing, and counted many at a time, or when somebody wants to know.
+    Attributes:
+        decisions: By verdict, code, rule and issuer.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pile: deque[Decision] = deque()
-        self._decisions: dict[Labels, int] = {}
+        self.decisions = Counters()
+        self._readings: dict[Labels, int] = {}
         self._reloads: dict[Labels, int] = {("ok",): 0, ("failed",): 0}
 
     def count(self, decision: Decision) -> None:
         """Count a decision."""
-        self._pile.append(decision)
-        if len(self._pile) > _PILE_LIMIT:
-            with self._lock:
-                self._count_pile()
+        next(self.decisions[_labels(decision)])
 
     def count_reload(self, *, succeeded: bool) -> None:
         """Count a policy that was read again."""
         with self._lock:
             self._reloads["ok" if succeeded else "failed",] += 1
 
-    def _count_pile(self) -> None:
-        while self._pile:  # others may put on it meanwhile, but only who has the lock takes away
-            labels = _labels(self._pile.popleft())
-            if labels not in self._decisions and len(self._decisions) >= _SERIES_LIMIT:
-                labels = (labels[0], "other", "other", "other")
-            self._decisions[labels] = self._decisions.get(labels, 0) + 1
+    def _read(self, labels: Labels, counter: Iterator[int]) -> int:
+        """Return how often it was counted; a counter can only be read by counting, so readings are counted as well."""
+        readings = self._readings.get(labels, 0)
+        self._readings[labels] = readings + 1
+        return next(counter) - readings
 
     def families(self, *, is_ready: bool) -> Iterator[tuple[str, dict[Labels, int]]]:
         """Yield each metric with its values by labels."""
         with self._lock:
-            self._count_pile()
-            decisions, reloads = dict(self._decisions), dict(self._reloads)
+            decisions = {labels: self._read(labels, counter) for labels, counter in list(self.decisions.items())}
+            reloads = dict(self._reloads)
         yield _DECISIONS, decisions
         yield _RELOADS, reloads
         yield _READY, {(): int(is_ready)}

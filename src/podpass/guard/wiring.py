@@ -53,7 +53,8 @@ class Wiring:
         reviewer = None if reviewed is None else self._find_reviewer(reviewed)
         keys = self._find_keys(policy)
         groups = self._find_groups() if policy.group_resolver else None
-        return Judge(policy, TokenAuthenticator(policy, keys, self._results() if self._results else None), reviewer, groups)
+        authenticator = TokenAuthenticator(policy, keys, self._results() if self._results else None)
+        return Judge(policy, authenticator, reviewer, groups, authenticator.young)
 
     def _find_keys(self, policy: InvokerPolicy) -> dict[str, IssuerKeys]:
         if self._keys is None and policy.issuers:
