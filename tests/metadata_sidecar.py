@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
@@ -63,9 +63,11 @@ class SidecarProcess:
 
 
 @contextmanager
-def metadata_sidecar(*flags: str, environment: Mapping[str, str] | None = None) -> Iterator[SidecarProcess]:
-    """Run one; it has ended when the context ends."""
-    command = [sys.executable, "-m", "podpass.cli", "--verbose", "metadata-server", "--listen=127.0.0.1:0", *flags]
+def metadata_sidecar(
+    *flags: str, environment: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "podpass.cli")
+) -> Iterator[SidecarProcess]:
+    """Run one; it has ended when the context ends. `program` is what Python runs."""
+    command = [sys.executable, *program, "--verbose", "metadata-server", "--listen=127.0.0.1:0", *flags]
     with subprocess.Popen(command, env={**os.environ, **(environment or {})}, stderr=subprocess.PIPE, text=True) as process:
         try:
             sidecar = SidecarProcess(process)

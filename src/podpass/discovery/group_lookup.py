@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 import msgspec
 
 from podpass.errors import GroupsUnavailableError, PodpassError
+from podpass.names.quoting import quoted
 from podpass.net.flights import Launch, Pool
 from podpass.net.forks import survive
-from podpass.verify.claims import quoted
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -17,11 +17,11 @@ from podpass.discovery import web
 from podpass.discovery.origin import Published
 from podpass.errors import ConfigError, NeighbourError, UnexpectedAnswerError
 from podpass.names import Issuer
+from podpass.names.quoting import quoted
 from podpass.net.deadline import Deadline
 from podpass.net.direct import LOOPBACK
 from podpass.verify import KeySet
 from podpass.verify.algorithms import DEFAULT_ALGORITHMS
-from podpass.verify.claims import quoted
 
 if TYPE_CHECKING:
     import httpx2

@@ -18,10 +18,10 @@ import msgspec
 from podpass.discovery.api_server import ApiServer
 from podpass.errors import ConfigError, PodpassError, ReviewUnavailableError, TokenRevokedError
 from podpass.names import Secret
+from podpass.names.quoting import quoted
 from podpass.names.secret import redact
 from podpass.net.flights import Launch, Pool
 from podpass.net.forks import survive
-from podpass.verify.claims import quoted
 from podpass.verify.identity import Identity
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -39,9 +38,8 @@ class _Server(uvicorn.Server):
 
 
 async def serve(sidecar: Sidecar, listening: socket.socket, health: socket.socket | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are answered still."""
+    """Serve until SIGTERM or SIGINT; requests under way are answered still, those that wait for Google with a 503."""
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(1, thread_name_prefix="podpass-metadata"))  # for the reading of who we are
     port = listening.getsockname()[1]
     address = Address(*listening.getsockname()[:2])
     gate = Gate.for_port(port, [str(address)])

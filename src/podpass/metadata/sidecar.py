@@ -7,24 +7,31 @@ What is known is read again every minute: an annotation that changes takes the t
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from podpass.errors import PodpassError, SourceUnavailableError, UnavailableError
 from podpass.exchange.credential_config import CredentialConfig
 from podpass.exchange.tokens import AccessToken, IdToken
+from podpass.google.backoff import truncated
 from podpass.metadata.account import REFUSED, Settings, choose, facts
 from podpass.metadata.caller import Peer
 from podpass.metadata.subject import Subject
 from podpass.metadata.tree import Facts, Tree, tree_of
 from podpass.names import ServiceAccountRef
 from podpass.names.annotations import AccountAnnotations
+from podpass.net.flights import Pool
 from podpass.sources.file import FileSource
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
+
+_READINGS: Final = Pool("podpass-metadata", 1)
 
 Annotations = Callable[[ServiceAccountRef], Mapping[str, str]]
 """Reads the annotations of a Kubernetes service account; may block."""
@@ -52,15 +59,24 @@ class Pace:
 
     Attributes:
         reading_s: Between two readings of the annotations, give or take a tenth.
-        retry_s: After a reading or a first token that failed.
+        retry_s: After a reading or a first token that failed; twice as long after each further reading, up to `reading_s`.
         patience_s: That a request waits for the first reading.
+        grace_s: That a request may still wait when the server is told to end.
         warming_s: After which the server counts as ready although Google has not answered: an application may start without Google.
     """
 
     reading_s: float = 60.0
     retry_s: float = 1.0
     patience_s: float = 10.0
+    grace_s: float = 1.0
     warming_s: float = 30.0
+
+    def after(self, failures: int) -> float:
+        """Return how long to wait after so many readings in a row that failed. Many pods shall not ask at one moment."""
+        if not failures:
+            return self.reading_s * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+        least, most = timedelta(seconds=self.retry_s), timedelta(seconds=self.reading_s)
+        return truncated(failures, least, most, random.random()).total_seconds()  # noqa: S311 - as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +117,7 @@ class Sidecar:
         self._tried = asyncio.Event()
         self._ready = asyncio.Event()
         self._has_ended = False
+        self._waits: set[asyncio.Timeout] = set()
         self._warming: asyncio.Task[None] | None = None
 
     @property
@@ -111,23 +128,29 @@ class Sidecar:
     async def run(self) -> None:
         """Keep what is known true, until cancelled."""
         deadline = asyncio.get_running_loop().call_later(self._pace.warming_s, self._ready.set)
+        failures = 0
         try:
             while True:
                 await self._read_again()
-                pause_s = self._pace.reading_s if self._known else self._pace.retry_s
-                await asyncio.sleep(pause_s * random.uniform(0.9, 1.1))  # noqa: S311 - many pods shall not ask at one moment
+                # A file costs nothing to look for, and kubelet may be about to bring it.
+                failures = 0 if self._known else 1 if isinstance(self._error, SourceUnavailableError) else failures + 1
+                await asyncio.sleep(self._pace.after(failures))
         finally:
             deadline.cancel()
             self.end()
+            self._forget()
 
     def end(self) -> None:
-        """Let go of everybody who waits for a change, and of the first token."""
+        """Let go of everybody who waits for a change, of the first token, and soon of who waits for a token."""
+        if self._has_ended:
+            return
         self._has_ended = True
         self._changed.set()
         if self._warming:
             self._warming.cancel()
-        if self._known:
-            self._known.tokens.close()
+        ends_s = asyncio.get_running_loop().time() + self._pace.grace_s
+        for wait in self._waits:
+            wait.reschedule(ends_s)
 
     async def find(self, peer: Peer | None) -> "Sidecar":  # noqa: ARG002 - there is but one
         """Return the pod itself."""
@@ -145,23 +168,38 @@ class Sidecar:
 
     async def access_token(self, scopes: tuple[str, ...] | None) -> AccessToken:
         """Return an access token; see `Workload`."""
-        return await (await self._identified()).tokens.access_token_async(scopes)
+        return await self._while_serving((await self._identified()).tokens.access_token_async(scopes))
 
     async def id_token(self, audience: str) -> IdToken:
         """Return an ID token; see `Workload`."""
-        return await (await self._identified()).tokens.id_token_async(audience)
+        return await self._while_serving((await self._identified()).tokens.id_token_async(audience))
+
+    async def _while_serving(self, work: Awaitable[T]) -> T:
+        """Wait for something, but not much longer than the server lives: Google may be silent for longer than kubelet waits."""
+        wait = asyncio.timeout(self._pace.grace_s if self._has_ended else None)
+        self._waits.add(wait)
+        try:
+            async with wait:
+                return await work
+        except TimeoutError:
+            if not wait.expired():
+                raise
+            what = "The metadata server is ending, and what was asked for has not come yet."
+            raise UnavailableError(what, "", "Ask again when the pod runs again.", retry_after_s=1) from None
+        finally:
+            self._waits.discard(wait)
 
     async def _identified(self) -> _Known:
         if self._known is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._tried.wait(), self._pace.patience_s)
+                await self._while_serving(asyncio.wait_for(self._tried.wait(), self._pace.patience_s))
         if self._known is None:
             raise self._error
         return self._known
 
     async def _read_again(self) -> None:
         try:
-            identity, told = await asyncio.to_thread(self._read)
+            identity, told = await asyncio.wrap_future(_READINGS.launch(self._read))
         except PodpassError as error:
             if self._known is None or error.full_code == REFUSED:  # what it asks for, it may not have; the old identity it does not ask for
                 self._fail(error)

@@ -13,6 +13,7 @@ from podpass.errors import ConfigError
 from podpass.names.audience import Audience
 from podpass.names.google_account import GoogleServiceAccount
 from podpass.names.pool import ProviderName
+from podpass.names.quoting import quoted
 
 GOOGLE_SERVICE_ACCOUNT: Final = (
     "podpass.dev/google-service-account",
@@ -57,7 +58,7 @@ def _value(annotations: Mapping[str, str], names: tuple[str, ...]) -> str | None
     if len(set(found.values())) > 1:
         raise ConfigError(
             f"The annotations {' and '.join(found)} disagree.",
-            f"They say {' and '.join(repr(value) for value in found.values())}.",
+            f"They say {' and '.join(map(quoted, found.values()))}.",
             f"Remove all but {next(iter(found))}.",
             code="config.annotation",
         )

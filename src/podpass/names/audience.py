@@ -6,6 +6,7 @@ from typing import Self
 import msgspec
 
 from podpass.errors import ConfigError
+from podpass.names.quoting import quoted
 
 # Google: an allowed audience has at most 256 characters (IAM v1, WorkloadIdentityPoolProvider.Oidc.allowedAudiences).
 _LIMIT_CHARS = 256
@@ -25,7 +26,7 @@ class Audience(msgspec.Struct, frozen=True):
         """
         if not text or any(character.isspace() for character in text) or len(text) > _LIMIT_CHARS:
             raise ConfigError(
-                f"{text[:80]!r} cannot be an audience.",
+                f"{quoted(text)} cannot be an audience.",
                 f"An audience has 1 to {_LIMIT_CHARS} characters and no white space; this one has {len(text)}.",
                 "Name the service that the token is for, such as its URL.",
                 code="config.audience",

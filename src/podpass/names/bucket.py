@@ -4,6 +4,7 @@
 import re
 
 from podpass.errors import ConfigError
+from podpass.names.quoting import quoted
 
 # Google (Cloud Storage, bucket naming): 3 to 63 characters, up to 222 with dots, each part at most 63. [K]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]")
@@ -27,5 +28,5 @@ def check_bucket_name(text: str) -> str:
     else:
         return text
     raise ConfigError(
-        f"{text!r} cannot be the name of a bucket.", why, "Choose another name; write it without gs://.", code="config.bucket"
+        f"{quoted(text)} cannot be the name of a bucket.", why, "Choose another name; write it without gs://.", code="config.bucket"
     )

@@ -7,6 +7,7 @@ from typing import Self
 import msgspec
 
 from podpass.errors import ConfigError
+from podpass.names.quoting import quoted
 
 # Google (IAM v1 reference): the account id has 6 to 30 characters.
 _ACCOUNT_ID = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])")
@@ -29,7 +30,7 @@ class GoogleServiceAccount(msgspec.Struct, frozen=True):
         if "@" in text:
             if not _EMAIL.fullmatch(text):
                 raise ConfigError(
-                    f"{text!r} is not the email of a Google service account.",
+                    f"{quoted(text)} is not the email of a Google service account.",
                     "Such an email ends in .gserviceaccount.com.",
                     f"Write ID@PROJECT{_SUFFIX}.",
                     code="config.google-service-account",
@@ -37,7 +38,7 @@ class GoogleServiceAccount(msgspec.Struct, frozen=True):
             return cls(text)
         if project is None or not _ACCOUNT_ID.fullmatch(text):
             raise ConfigError(
-                f"{text!r} cannot be the id of a Google service account.",
+                f"{quoted(text)} cannot be the id of a Google service account.",
                 f"An id has 6 to 30 of a-z, 0-9 and '-', begins with a letter, does not end in '-'; this one has {len(text)} characters.",
                 f"Choose another id, or write the full email of an existing account: ID@PROJECT{_SUFFIX}.",
                 code="config.google-service-account",

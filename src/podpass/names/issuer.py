@@ -6,11 +6,12 @@ from typing import Self
 import msgspec
 
 from podpass.errors import ConfigError
+from podpass.names.quoting import quoted
 
 
 def _refused(text: str, why: str) -> ConfigError:
     return ConfigError(
-        f"{text!r} cannot be an issuer.",
+        f"{quoted(text)} cannot be an issuer.",
         why,
         "Write the issuer exactly as the cluster's tokens carry it in `iss`: https://HOST[/PATH].",
         code="config.issuer",
@@ -43,7 +44,7 @@ class Issuer(msgspec.Struct, frozen=True):
         except ValueError:
             raise _refused(text, "It is not a URL.") from None
         if parts.scheme != "https":
-            raise _refused(text, f"Its scheme is {parts.scheme or 'missing'!r}; Google and every verifier demand https.")
+            raise _refused(text, f"Its scheme is {quoted(parts.scheme or 'missing')}; Google and every verifier demand https.")
         if not parts.hostname or not port_is_sound:
             raise _refused(text, "It names no host.")
         if parts.username is not None or parts.password is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from podpass.errors import ConfigError
+from podpass.names.quoting import quoted
 
 # Google (IAM v1 reference): 4 to 32 of [a-z0-9-]; the prefix `gcp-` is reserved.
 _ID = re.compile(r"[a-z0-9-]{4,32}")
@@ -33,14 +34,14 @@ def check_id(kind: str, text: str) -> None:
         why = "The prefix 'gcp-' is reserved by Google."
     else:
         return
-    raise ConfigError(f"{text!r} cannot be the id of a {kind}.", why, "Choose another id.", code="config.id")
+    raise ConfigError(f"{quoted(text)} cannot be the id of a {kind}.", why, "Choose another id.", code="config.id")
 
 
 def _match(text: str) -> re.Match[str]:
     found = _PATTERN.fullmatch(text)
     if not found or not _PROJECT.fullmatch(found["project"]):
         raise ConfigError(
-            f"{text!r} is not the name of a workload identity pool or provider.",
+            f"{quoted(text)} is not the name of a workload identity pool or provider.",
             "",
             "Write projects/NUMBER/locations/global/workloadIdentityPools/POOL[/providers/PROVIDER].",
             code="config.pool-name",
@@ -64,7 +65,7 @@ class PoolName:
         """
         found = _match(text)
         if found["provider"] is not None:
-            raise ConfigError(f"{text!r} names a provider, not a pool.", code="config.pool-name")
+            raise ConfigError(f"{quoted(text)} names a provider, not a pool.", code="config.pool-name")
         check_id("workload identity pool", found["pool"])
         return cls(found["project"], found["pool"])
 
@@ -92,7 +93,7 @@ class ProviderName:
         """
         found = _match(text)
         if found["provider"] is None:
-            raise ConfigError(f"{text!r} names a pool, not a provider.", code="config.pool-name")
+            raise ConfigError(f"{quoted(text)} names a pool, not a provider.", code="config.pool-name")
         check_id("workload identity pool", found["pool"])
         check_id("provider", found["provider"])
         return cls(PoolName(found["project"], found["pool"]), found["provider"])

@@ -7,6 +7,7 @@ from typing import Self
 
 from podpass.errors import ConfigError
 from podpass.names.pool import PoolName
+from podpass.names.quoting import quoted
 
 _PATTERN = re.compile(
     r"(?P<scheme>principal|principalSet)://iam\.googleapis\.com/"
@@ -35,7 +36,7 @@ class Principal:
         known = self.kind in {"subject", "group", "*"} or _ATTRIBUTE.fullmatch(self.kind)
         if not known or bool(self.value) == (self.kind == "*"):
             raise ConfigError(
-                f"{self.kind!r} with value {self.value!r} selects no principals of a pool.",
+                f"{quoted(self.kind)} with value {quoted(self.value)} selects no principals of a pool.",
                 "",
                 "Use subject, group or attribute.NAME with a value, or * without one.",
                 code="config.principal",
@@ -54,7 +55,7 @@ class Principal:
             if (found["scheme"] == "principal") == (kind == "subject"):
                 return cls(PoolName.parse(found["pool"]), kind, value)
         raise ConfigError(
-            f"{text!r} is not a principal of a workload identity pool.",
+            f"{quoted(text)} is not a principal of a workload identity pool.",
             "A single subject is principal://…/subject/S; sets are principalSet://…/group/G, …/attribute.NAME/VALUE and …/*.",
             "",
             code="config.principal",

@@ -4,6 +4,7 @@
 import re
 
 from podpass.errors import ConfigError
+from podpass.names.quoting import quoted
 
 # Google (Resource Manager v3, Project.projectId): 6 to 30 of a-z, 0-9 and '-', a letter first, no '-' last.
 _ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
@@ -22,13 +23,13 @@ def check_project_id(text: str) -> str:
         return text
     if text.isdecimal():
         raise ConfigError(
-            f"{text!r} is a project's number.",
+            f"{quoted(text)} is a project's number.",
             "The id is wanted here, since the emails of service accounts are made of it.",
             f"Write what `gcloud projects describe {text} --format='value(projectId)'` prints.",
             code="config.project",
         )
     raise ConfigError(
-        f"{text!r} cannot be the id of a Google project.",
+        f"{quoted(text)} cannot be the id of a Google project.",
         "An id has 6 to 30 of a-z, 0-9 and '-', begins with a letter and does not end in '-'.",
         "Write the id, not the name that the console shows above it.",
         code="config.project",

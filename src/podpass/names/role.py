@@ -4,6 +4,7 @@
 import re
 
 from podpass.errors import ConfigError
+from podpass.names.quoting import quoted
 
 # Google (IAM v1, Role.name): predefined roles are roles/NAME, custom ones belong to a project or an organization.
 _ROLE = re.compile(r"(projects/[a-z][a-z0-9-]{4,28}[a-z0-9]/|organizations/[0-9]{1,20}/)?roles/[A-Za-z0-9_.]{1,100}")
@@ -20,7 +21,7 @@ def check_role(text: str) -> str:
         return text
     cure = f"Write roles/{text}." if _ROLE.fullmatch(f"roles/{text}") else "Write it as `gcloud iam roles list` prints it."
     raise ConfigError(
-        f"{text!r} is not the name of an IAM role.",
+        f"{quoted(text)} is not the name of an IAM role.",
         "A role is roles/NAME, projects/ID/roles/NAME or organizations/NUMBER/roles/NAME.",
         cure,
         code="config.role",

@@ -7,6 +7,7 @@ from typing import Self
 import msgspec
 
 from podpass.errors import ConfigError
+from podpass.names.quoting import quoted
 
 # Kubernetes: a namespace is a DNS label (63), a service account's name a DNS subdomain (253).
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -24,14 +25,14 @@ class ServiceAccountRef(msgspec.Struct, frozen=True, order=True):
     def __post_init__(self) -> None:
         if not _LABEL.fullmatch(self.namespace):
             raise ConfigError(
-                f"{self.namespace!r} is not a Kubernetes namespace.",
+                f"{quoted(self.namespace)} is not a Kubernetes namespace.",
                 "A namespace has 1 to 63 of a-z, 0-9 and '-', and begins and ends with a letter or digit.",
                 "Write the service account as NAMESPACE/NAME.",
                 code="config.service-account",
             )
         if not _SUBDOMAIN.fullmatch(self.name) or len(self.name) > _SUBDOMAIN_LIMIT_CHARS:
             raise ConfigError(
-                f"{self.name!r} is not the name of a Kubernetes service account.",
+                f"{quoted(self.name)} is not the name of a Kubernetes service account.",
                 "A name has 1 to 253 of a-z, 0-9, '-' and '.', and begins and ends with a letter or digit.",
                 "Write the service account as NAMESPACE/NAME.",
                 code="config.service-account",
@@ -48,9 +49,9 @@ class ServiceAccountRef(msgspec.Struct, frozen=True, order=True):
         namespace, found, name = body.partition(separator)
         if not found:
             raise ConfigError(
-                f"{text!r} does not name a Kubernetes service account.",
+                f"{quoted(text)} does not name a Kubernetes service account.",
                 "It has no namespace.",
-                f"Write it as NAMESPACE/NAME, for instance default/{text or 'my-account'}.",
+                f"Write it as NAMESPACE/NAME, for instance default/{text[:63] or 'my-account'}.",
                 code="config.service-account",
             )
         return cls(namespace, name)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Final
 
 from podpass.errors import WrongAudienceError
-from podpass.verify.claims import quoted
+from podpass.names.quoting import quoted
 from podpass.verify.verifier import VerifiedToken
 
 _API_SERVER: Final = "https://kubernetes.default.svc"

@@ -18,12 +18,12 @@ from podpass.errors import (
     WrongAudienceError,
     WrongIssuerError,
 )
+from podpass.names.quoting import quoted as quoted  # noqa: PLC0414 - for those who had it from here
 
 SKEW_LIMIT = timedelta(seconds=300)
 DEFAULT_SKEW = timedelta(seconds=30)
 # 9999-12-31T23:59:59Z, the last second that datetime, and so our messages, can name.
 _LAST_MOMENT_S = 253_402_300_799
-_QUOTE_LIMIT_CHARS = 200
 # Exactly these: bool is an int to Python, not to JSON.
 _NUMBERS = frozenset({int, float})
 
@@ -242,11 +242,6 @@ def seconds_of(now: datetime) -> float:
     if now.tzinfo is None:
         raise ValueError("now must be timezone-aware")
     return now.timestamp()
-
-
-def quoted(text: str) -> str:
-    """Quote a value for a message: control characters escaped, at most 200 characters of it."""
-    return repr(text) if len(text) <= _QUOTE_LIMIT_CHARS else f"{text[:_QUOTE_LIMIT_CHARS]!r}… ({len(text)} characters)"
 
 
 def _text(value: object, name: str) -> str:

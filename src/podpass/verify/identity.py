@@ -10,7 +10,7 @@ import msgspec
 
 from podpass.errors import ConfigError, MalformedTokenError
 from podpass.names import ServiceAccountRef
-from podpass.verify.claims import quoted
+from podpass.names.quoting import quoted
 from podpass.verify.verifier import VerifiedToken
 
 IssuerKind = Literal["kubernetes", "google", "oidc"]

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from podpass.errors import BadSignatureError, KeySetError, UnsupportedAlgorithmError
+from podpass.names.quoting import quoted
 from podpass.verify import base64url
 from podpass.verify.algorithms import ALGORITHMS, DEFAULT_ALGORITHMS, Algorithm, PublicKey, algorithm_of, rows
-from podpass.verify.claims import quoted
 from podpass.verify.compact import KID_LIMIT_CHARS, CompactToken
 
 # RFC 7518, 6.3.2 and 6.4: members of private and of symmetric keys. A set that publishes one of them has given its key away.

@@ -11,9 +11,9 @@ from typing import Any, Self
 import msgspec
 
 from podpass.errors import KeySetError, UnknownKeyError
+from podpass.names.quoting import quoted
 from podpass.verify import strict_json
 from podpass.verify.algorithms import DEFAULT_ALGORITHMS
-from podpass.verify.claims import quoted
 from podpass.verify.jwk import VerificationKey, parse_jwk, public_jwk, thumbprint_kid
 
 __all__ = ["KeySet", "SkippedKey", "VerificationKey", "parse_jwk", "public_jwk", "thumbprint_kid"]

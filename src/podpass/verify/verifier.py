@@ -9,9 +9,10 @@ import msgspec
 
 from podpass.errors import ConfigError, UnsupportedAlgorithmError, WrongTokenTypeError
 from podpass.names import Audience, Issuer
+from podpass.names.quoting import quoted
 from podpass.verify import claims
 from podpass.verify.algorithms import DEFAULT_ALGORITHMS, rows
-from podpass.verify.claims import DEFAULT_SKEW, UnverifiedClaims, quoted
+from podpass.verify.claims import DEFAULT_SKEW, UnverifiedClaims
 from podpass.verify.compact import Envelope, Header
 from podpass.verify.jwk import VerificationKey
 

@@ -24,9 +24,10 @@ from podpass.errors import (
     UnsupportedAlgorithmError,
 )
 from podpass.names import ProviderName
+from podpass.names.quoting import quoted
 from podpass.verify import CompactToken, KeySet, UnverifiedClaims, VerificationKey, parse
 from podpass.verify.algorithms import DEFAULT_ALGORITHMS
-from podpass.verify.claims import check_issued_at, check_lifetime, quoted, read_audiences, read_date
+from podpass.verify.claims import check_issued_at, check_lifetime, read_audiences, read_date
 from podpass.wif import refusals
 from podpass.wif.judgement import Check, Judgement, Refusal
 from podpass.wif.limits import ATTRIBUTES_LIMIT_BYTES, SUBJECT_LIMIT_BYTES

@@ -4,12 +4,21 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from podpass.errors import ConfigError, ExchangeRefusedError, ExchangeUnavailableError, PodpassError, RefusedError, UnreachableError
+from podpass.errors import (
+    ConfigError,
+    ExchangeRefusedError,
+    ExchangeUnavailableError,
+    PodpassError,
+    RefusedError,
+    UnavailableError,
+    UnreachableError,
+)
 from podpass.exchange.credential_config import CredentialConfig
 from podpass.exchange.tokens import AccessToken, IdToken
 from podpass.metadata.account import Settings
@@ -35,9 +44,12 @@ class Tokens:
         self.error = error
         self.asked = 0
         self.is_closed = False
+        self.silence: asyncio.Event | None = None
 
     async def access_token_async(self, scopes: tuple[str, ...] | None = None) -> AccessToken:
         self.asked += 1
+        if self.silence:
+            await self.silence.wait()
         if self.error:
             raise self.error
         return AccessToken(Secret(f"{self.identity.service_account} {scopes}", "access token"), ENDS)
@@ -294,6 +306,111 @@ def test_at_the_end_who_waits_for_a_change_is_let_go_and_nothing_is_renewed(pod:
         await asyncio.sleep(0)
         sidecar.end()
         assert await waiting is known
-        assert pod.tokens[0].is_closed
 
     live(sidecar, story)
+    assert pod.tokens[0].is_closed
+
+
+def test_at_the_end_who_waits_for_google_is_told_so_instead_of_being_kept(pod: Pod) -> None:
+    """Google may be silent for longer than kubelet waits."""
+    sidecar = pod.sidecar(Pace(grace_s=0.01))
+
+    async def story() -> None:
+        await sidecar.tree()
+        pod.tokens[0].silence = asyncio.Event()
+        early = asyncio.create_task(sidecar.access_token(None))
+        await until(lambda: pod.tokens[0].asked == 2)
+        sidecar.end()
+        late = asyncio.create_task(sidecar.access_token(None))
+        for waiting in (early, late):
+            with pytest.raises(UnavailableError, match="The metadata server is ending") as caught:
+                await waiting
+            assert caught.value.retry_after_s == 1
+
+    live(sidecar, story)
+
+
+def test_at_the_end_who_waits_for_a_token_that_comes_has_it(pod: Pod) -> None:
+    sidecar = pod.sidecar(Pace(grace_s=5))
+
+    async def story() -> None:
+        await sidecar.tree()
+        pod.tokens[0].silence = silence = asyncio.Event()
+        waiting = asyncio.create_task(sidecar.access_token(None))
+        await until(lambda: pod.tokens[0].asked == 2)
+        sidecar.end()
+        silence.set()
+        assert (await waiting).value.reveal() == f"{FIRST} None"
+
+    live(sidecar, story)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Pace):
+    """Notes how many readings in a row had failed, and waits hardly at all."""
+
+    failures: list[int] = field(default_factory=list)
+
+    def after(self, failures: int) -> float:
+        self.failures.append(failures)
+        return 0.001
+
+
+def test_a_refused_identity_is_read_again_ever_more_seldom_and_counts_anew_once_it_is_mended(pod: Pod) -> None:
+    """It was read every second by every such pod, for as long as nobody mended the annotation."""
+    pod.annotated = {"podpass.dev/provider": "nonsense"}
+    pace = Noted()
+    sidecar = pod.sidecar(pace)
+
+    async def story() -> None:
+        await until(lambda: len(pace.failures) > 3)
+        assert pace.failures[:4] == [1, 2, 3, 4]
+        pod.annotated = {}
+        await until(lambda: pod.tokens)
+        await until(lambda: pace.failures[-1] == 0)
+        pod.annotated = {"podpass.dev/provider": str(PROVIDER).replace("123", "456")}
+        await until(lambda: pod.tokens[0].is_closed)
+        await until(lambda: pace.failures[-1] == 3)
+
+    live(sidecar, story)
+
+
+def test_a_missing_token_file_is_looked_for_again_soon(pod: Pod) -> None:
+    pod.file.unlink()
+    pace = Noted()
+
+    async def story() -> None:
+        await until(lambda: len(pace.failures) > 3)
+        assert set(pace.failures) == {1}
+
+    live(pod.sidecar(pace), story)
+
+
+def test_the_pauses_double_up_to_the_usual_one() -> None:
+    pace = Pace()
+    for failures, most_s in ((1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (10_000, 60)):
+        assert most_s / 2 <= pace.after(failures) <= most_s
+    assert 54 <= pace.after(0) <= 66
+
+
+@pytest.mark.parametrize(
+    "annotated",
+    [
+        pytest.param({"iam.gke.io/gcp-service-account": "x!" * 50_000}, id="account"),
+        pytest.param({"podpass.dev/provider": "x!" * 50_000}, id="provider"),
+        pytest.param({"podpass.dev/audience": "x!" * 50_000}, id="audience"),
+        pytest.param({"podpass.dev/provider": "x" * 100_000, "cloud.google.com/workload-identity-provider": "y"}, id="two"),
+    ],
+)
+def test_an_annotation_of_100_kb_is_not_echoed_whole(pod: Pod, caplog: pytest.LogCaptureFixture, annotated: dict[str, str]) -> None:
+    """Kubernetes allows 256 KB of annotations; an answer and a line of the log have no room for them."""
+    pod.annotated = annotated
+    sidecar = pod.sidecar()
+
+    async def story() -> None:
+        with pytest.raises(ConfigError, match=r"… \(100000 characters\)") as caught:
+            await sidecar.access_token(None)
+        assert len(str(caught.value)) < 1000
+
+    live(sidecar, story)
+    assert max(len(record.message) for record in caplog.records) < 1000
