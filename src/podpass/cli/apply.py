@@ -36,7 +36,7 @@ def command(
 
     Safe to stop at any moment and to repeat: it continues where it stopped.
     """
-    from podpass.cli.plan_view import console, progress, show_plan
+    from podpass.cli.plan_view import console, progress, reading, show_plan
     from podpass.federate.apply import apply
     from podpass.federate.plan import check_no_drift
     from podpass.federate.planning import prepare
@@ -46,7 +46,8 @@ def command(
         raise click.UsageError(f"{plan_file} looks like a federation file, not like a plan: name it with -f {plan_file}.")
     kept = _kept(plan_file) if plan_file else None
     with opened(Path(kept.subject.file) if kept else file) as session:
-        prepared = prepare(session.federation, session.google, session.cluster)
+        with reading():
+            prepared = prepare(session.federation, session.google, session.cluster)
         if kept:
             check_no_drift(kept, prepared.plan)
         show_plan(prepared.plan, console(), session.where)

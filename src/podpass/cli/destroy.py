@@ -27,7 +27,7 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
 
     What existed before stays, and so do enabled APIs. Pools and providers are kept by Google for 30 days; their ids stay taken.
     """
-    from podpass.cli.plan_view import console, progress, show_changes, show_subject
+    from podpass.cli.plan_view import console, progress, reading, show_changes, show_subject
     from podpass.federate import destroy as federate
 
     out, cluster = console(), ""
@@ -38,7 +38,8 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
             session = stack.enter_context(opened(file))
             cluster = session.where
             try:
-                destruction = federate.prepare(session.federation.name, session.google, session.cluster)
+                with reading():
+                    destruction = federate.prepare(session.federation.name, session.google, session.cluster)
             except UnreachableError as error:
                 raise _with_receipt_in_mind(error) from error
         if destruction.changes:

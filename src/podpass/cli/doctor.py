@@ -31,12 +31,14 @@ def command(context: click.Context, *, file: Path, only: str | None) -> None:
 
     Asks for tokens and exchanges them, as the workloads do. Changes nothing.
     """
+    from podpass.cli.plan_view import reading
     from podpass.federate import doctor
     from podpass.federate.planning import prepare
     from podpass.google.rest import new_http
 
     with opened(file) as session, new_http() as http:
-        prepared = prepare(session.federation, session.google, session.cluster)
+        with reading():
+            prepared = prepare(session.federation, session.google, session.cluster)
         if prepared.facts is None or prepared.federation is None:  # pragma: no cover - prepare always asks
             raise AssertionError
         workloads = _chosen(prepared.federation, only)

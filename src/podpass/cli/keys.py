@@ -18,12 +18,13 @@ def command() -> None:
 @yes_option
 def sync(*, file: Path, yes: bool) -> None:
     """Bring the keys that Google has up to those that the cluster serves; nothing else is touched."""
-    from podpass.cli.plan_view import console, show_plan
+    from podpass.cli.plan_view import console, reading, show_plan
     from podpass.federate.key_sync import key_changes, sync_keys
     from podpass.federate.planning import prepare
 
     with opened(file) as session:
-        prepared = key_changes(prepare(session.federation, session.google, session.cluster))
+        with reading():
+            prepared = key_changes(prepare(session.federation, session.google, session.cluster))
         show_plan(prepared.plan, console(), session.where)
         if prepared.plan.changes:
             confirm("Make these changes?", yes=yes, command="keys sync")

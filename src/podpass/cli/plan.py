@@ -32,10 +32,10 @@ def _no_form(context: click.Context, option: click.Parameter, value: Path | None
 @click.pass_context
 def command(context: click.Context, *, file: Path, output: Path | None, as_json: bool, exit_code: bool) -> None:
     """Show what apply would change. Changes nothing."""
-    from podpass.cli.plan_view import console, show_plan
+    from podpass.cli.plan_view import console, reading, show_plan
     from podpass.federate.planning import prepare
 
-    with opened(file) as session:
+    with opened(file) as session, reading():
         plan, cluster = prepare(session.federation, session.google, session.cluster).plan, session.where
     if output:
         output.write_text(plan.to_text(), encoding="utf-8")

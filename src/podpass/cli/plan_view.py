@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -147,6 +147,13 @@ def progress() -> Iterator["Callable[[Event], None]"]:
                 status.update(Text(_under_way(under_way, event)[: err.width - 4]))
 
         yield show
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Show on a terminal that both sides are being read: it takes seconds, and nothing seems to happen meanwhile."""
+    with console(stderr=True).status("Reading the cluster and Google") if sys.stderr.isatty() else nullcontext():
+        yield
 
 
 def _under_way(keys: list[str], event: "Event") -> str:

@@ -127,6 +127,12 @@ def test_errors_are_wrapped_on_a_terminal_and_their_commands_stay_whole() -> Non
     assert "`podpass init`" in shown
 
 
+def test_a_terminal_sees_that_both_sides_are_being_read() -> None:
+    program = "import time\nfrom podpass.cli.plan_view import reading\nwith reading(): time.sleep(0.3)\nprint('done')"
+    assert "Reading the cluster and Google" in on_a_terminal(sys.executable, "-c", program)
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr == ""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_sandbox_that_is_told_to_end_tells_its_command_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     command = [PROGRAM, "sandbox", "exec", "--", "sh", "-c", "echo up; exec sleep 60"]

@@ -72,7 +72,7 @@ def _replaced(said: Statement, what: str) -> Finding:
         said.where,
         what,
         "Every token that pods hold now names the former issuer and is refused at once: system pods lose the API server until kubelet "
-        "brings them new ones, up to 50 minutes later. While one server after another changes, tokens work on some of them only.",
+        "brings them new ones, up to 51 minutes later. While one server after another changes, tokens work on some of them only.",
         "Keep the issuer: Google takes any https issuer with inline keys. Or give both, new first, where flags may be repeated: "
         "`podpass export --format control-plane` writes it.",
     )
