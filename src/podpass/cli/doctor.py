@@ -42,7 +42,11 @@ def command(context: click.Context, *, file: Path, only: str | None) -> None:
         if prepared.facts is None or prepared.federation is None:  # pragma: no cover - prepare always asks
             raise AssertionError
         workloads = _chosen(prepared.federation, only)
-        patient = doctor.Patient(prepared.federation, prepared.facts, prepared, http)
+        federation = prepared.federation
+        if begun := prepared.under_way:
+            click.echo(wrap(f"{begun.sentence} {begun.next_step}"))
+            federation = begun.move.as_file(federation, begun.move.signing(prepared.facts.issuer)) if begun.move else federation
+        patient = doctor.Patient(federation, prepared.facts, prepared, http)
         is_sound = _show(session.federation.name, doctor.of_the_cluster(patient))
         if is_sound:
             moment = datetime.now(UTC)

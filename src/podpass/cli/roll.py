@@ -44,6 +44,7 @@ def command(*, stage: str, file: Path, yes: bool) -> None:
     from podpass.federate.clusters.roll import Roll
 
     seen = examine(file)
+    _check_move(seen, stage)
     nodes = _nodes(seen)
     driven = drive(seen.distribution, seen.federation.cluster, seen.evidence, seen.access, nodes)
     told = tuple(driven.machines.flags(node) for node in nodes)
@@ -67,6 +68,19 @@ def command(*, stage: str, file: Path, yes: bool) -> None:
         if stage == "switch" and len(wanted.flags.issuers) > 1:
             click.echo(wrap(_when_to_drop(move)))
     click.echo("Done. `podpass doctor` walks the chain with a real token.")
+
+
+def _check_move(seen: Examined, stage: str) -> None:
+    """Refuse a stage that a move of the issuer, begun with `podpass rotate --issuer`, has not come to."""
+    from podpass.federate import under_way
+    from podpass.kube.client import connect
+
+    with connect(seen.access) as cluster:
+        begun = under_way.read(cluster, seen.federation.name)
+    if begun and begun.move and begun.move.forbids(stage):
+        raise UnsafePlanError(
+            f"Nothing was changed: it is not the time to {stage}.", begun.sentence, begun.next_step, code="plan.rotation-stage"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`podpass rotate`: another signing key for the cluster, with a measured gate after each step."""
+"""`podpass rotate`: another signing key for the cluster, or another issuer, with a measured gate after each step."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,19 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from podpass.cli.rotating import Duration, Screen, check_begins, continued, longest_life
 from podpass.cli.session import Session, confirm, file_option, opened, yes_option
 from podpass.cli.wrapping import wrap
-from podpass.errors import ConfigError, PlanError
+from podpass.errors import PlanError
 
 if TYPE_CHECKING:
-    from podpass.federate.rotation.instructions import Instruction
     from podpass.federate.rotation.ledger import Ledger
     from podpass.federate.rotation.live import LiveSides
     from podpass.federate.rotation.rotation import Rotation
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-# Where the flags say less or nothing: kubelet renews a token after 24 h at the latest, so one of them may be as old as that.
-_LEAST_LIFE = timedelta(hours=24)
 _TITLES = {
     "announce": "A new key, beside the old one",
     "publish": "Google learns it",
@@ -33,55 +29,71 @@ _TITLES = {
 }
 
 
-class _Duration(click.ParamType[timedelta]):
-    name = "duration"
-
-    def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = value if isinstance(value, timedelta) else re.fullmatch(r"(\d+)([smhd])", value)
-        if isinstance(found, timedelta):
-            return found
-        if not found:
-            self.fail(f"{value!r} is no duration: write 90s, 10m, 24h or 7d.", param, ctx)
-        return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
-
-
 @click.command()
 @file_option
 @click.option("--key", "of_key", is_flag=True, help="Rotate the key that signs tokens.")
+@click.option("--issuer", "of_issuer", is_flag=True, help="Move to the issuer, and the provider, that the file names.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
-@click.option("--abort", is_flag=True, help="Go back; possible until the old key leaves.")
+@click.option("--abort", is_flag=True, help="Go back; possible until the old key or issuer leaves.")
 @click.option(
-    "--longest-token", type=_Duration(), help="How long a token lives at most; default: what the cluster's flags say, at least 24h."
+    "--longest-token", type=Duration(), help="How long a token lives at most; default: what the cluster's flags say, at least 24h."
 )
-@click.option("--wait", type=_Duration(), default="10m", show_default=True, help="How long to wait at a gate in this run.")
+@click.option("--wait", type=Duration(), default="10m", show_default=True, help="How long to wait at a gate in this run.")
+@click.option(
+    "--with-refusals", is_flag=True, help="With --issuer: move a cluster, too, that refuses old tokens when the new issuer signs."
+)
 @yes_option
-def command(*, file: Path, of_key: bool, resume: bool, abort: bool, longest_token: timedelta | None, wait: timedelta, yes: bool) -> None:
-    """Give the cluster another signing key without one refused token.
+def command(  # noqa: PLR0913 - the options are what they are
+    *,
+    file: Path,
+    of_key: bool,
+    of_issuer: bool,
+    resume: bool,
+    abort: bool,
+    longest_token: timedelta | None,
+    wait: timedelta,
+    with_refusals: bool,
+    yes: bool,
+) -> None:
+    """Give the cluster another signing key, or another issuer, without one refused token.
 
     Says what to do to the control plane, step by step, and goes on when each API server is seen to have done it. Safe to stop; resume it
     later.
     """
+    from podpass.cli import rotate_issuer
+
+    if of_key == of_issuer:
+        raise click.UsageError("Say what to rotate: --key or --issuer.")
+    if resume and abort:
+        raise click.UsageError("--resume goes on, --abort goes back: choose one.")
+    if with_refusals and not of_issuer:
+        raise click.UsageError("--with-refusals is for --issuer.")
+    with opened(file) as session:
+        if of_key:
+            _rotate_key(session, resume=resume, abort=abort, longest_token=longest_token, wait=wait, yes=yes)
+        else:
+            begin = rotate_issuer.Beginning(longest_token, with_refusals=with_refusals)
+            rotate_issuer.run(session, begin, resume=resume, abort=abort, wait=wait, yes=yes)
+
+
+def _rotate_key(session: Session, *, resume: bool, abort: bool, longest_token: timedelta | None, wait: timedelta, yes: bool) -> None:
+    """Rotate the key, or go on with it, or back."""
     from podpass.federate.clusters.gathering import gather
     from podpass.federate.clusters.portrait import draw
     from podpass.federate.rotation.walk import Walk
 
-    if not of_key:
-        raise click.UsageError("Say what to rotate: --key. To move to another issuer, see `podpass export --format control-plane`.")
-    if resume and abort:
-        raise click.UsageError("--resume goes on, --abort goes back: choose one.")
-    with opened(file) as session, _live(session) as (sides, ledger):
+    with _live(session) as (sides, ledger):
         rotation = ledger.read()
         portrait = draw(gather(session.cluster))
         if rotation is None:
-            rotation = _begun(
-                sides, longest_token or max(portrait.longest_token.value or _LEAST_LIFE, _LEAST_LIFE), resume=resume, abort=abort
-            )
+            check_begins("--key", resume=resume, abort=abort)
+            rotation = _begun(sides, longest_life(portrait, longest_token))
         else:
-            rotation = _continued(rotation, resume=resume, abort=abort)
+            rotation = continued(rotation, resume=resume, abort=abort)
         _inventory(session, rotation)
         confirm("Go on?", yes=yes, command="rotate")
         distribution = portrait.distribution.value
-        Walk(sides, ledger, _Screen(), distribution.name if distribution else None, wait).go(rotation)
+        Walk(sides, ledger, Screen(_TITLES), distribution.name if distribution else None, wait).go(rotation)
     click.echo("The rotation is done. `podpass doctor` walks the chain with a real token.")
 
 
@@ -99,16 +111,9 @@ def _live(session: Session) -> "Iterator[tuple[LiveSides, Ledger]]":
         yield sides, Ledger(session.cluster, session.federation.name)
 
 
-def _begun(sides: "LiveSides", longest: timedelta, *, resume: bool, abort: bool) -> "Rotation":
+def _begun(sides: "LiveSides", longest: timedelta) -> "Rotation":
     from podpass.federate.rotation.rotation import Rotation
 
-    if resume or abort:
-        raise ConfigError(
-            "There is no rotation to go on with, or back.",
-            "None was begun, or the last one has come to its end.",
-            "`podpass doctor` shows whether all is well; `podpass rotate --key` begins one.",
-            code="config.rotation-none",
-        )
     plane = sides.control_plane()
     if plane.silent:
         raise PlanError(
@@ -136,19 +141,6 @@ def _begun(sides: "LiveSides", longest: timedelta, *, resume: bool, abort: bool)
     return Rotation.begin(plane.kids, signers.pop(), longest)
 
 
-def _continued(rotation: "Rotation", *, resume: bool, abort: bool) -> "Rotation":
-    if abort:
-        return rotation.turned_back()
-    if not resume:
-        raise ConfigError(
-            f"A rotation is under way: its next step is `{rotation.phase}`.",
-            "",
-            "Go on with --resume, or back with --abort.",
-            code="config.rotation-under-way",
-        )
-    return rotation
-
-
 def _inventory(session: Session, rotation: "Rotation") -> None:
     from podpass.federate.rotation.secrets import lasting_tokens
 
@@ -168,25 +160,3 @@ def _inventory(session: Session, rotation: "Rotation") -> None:
         for name in lasting:
             click.echo(f"    {name}")
     click.echo()
-
-
-class _Screen:
-    """Tells a person."""
-
-    def step(self, rotation: "Rotation") -> None:
-        click.secho(_TITLES[rotation.phase], bold=True)
-
-    def do(self, work: "Instruction") -> None:
-        click.echo(wrap(f"  {work.purpose}", rest=2))
-        for line in work.lines:
-            click.echo(f"    {line}")
-
-    def waiting(self, unmet: list[str]) -> None:
-        for reason in unmet:
-            click.secho(wrap(f"  … {reason}", rest=4), fg="yellow")
-
-    def passed(self, rotation: "Rotation", detail: str) -> None:
-        del rotation
-        click.secho("  ✓ ", fg="green", nl=False)
-        click.echo(wrap(detail, first=4, rest=4))
-        click.echo()

@@ -122,11 +122,19 @@ class PoolSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """The pool's provider; `existing` as of the pool."""
+    """The pool's provider.
+
+    Attributes:
+        id: Its id.
+        display_name: For the console.
+        existing: As of the pool.
+        former_ids: Ids of earlier providers of the pool: tokens whose audience is one of theirs are taken, too.
+    """
 
     id: str
     display_name: str | None = None
     existing: bool = False
+    former_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ _LEAST_TOKEN_S = 600
 _MOST_TOKEN_S = 86_400
 # IAM quotas: so many principals has one policy room for.
 _MOST_SELECTED = 1500
+# Of Google's ten audiences: the present provider, the other one of a move, and three that were.
+_MOST_FORMER_IDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,16 @@ def _cluster(*, talos: str | None = None, nodes: tuple[str, ...] = (), **rest: s
 
 def _metadata(*, name: str) -> str:
     return name
+
+
+def _provider(*, former_ids: tuple[str, ...] = (), **rest: object) -> ProviderSettings:
+    if len(former_ids) > _MOST_FORMER_IDS:
+        what = f"{len(former_ids)} former ids are listed; {_MOST_FORMER_IDS} are possible."
+        why = "Google's provider takes ten audiences, and each id is two of them."
+        raise ConfigError(what, why, "Keep those that manifests still name.", code="config.former-ids")
+    if rest.get("id") in former_ids or len(set(former_ids)) != len(former_ids):
+        raise ConfigError("A former id is the present one, or is listed twice.", "", "Remove it.", code="config.former-ids")
+    return ProviderSettings(former_ids=former_ids, **rest)  # type: ignore[arg-type]  # each was read by its form
 
 
 def _google(*, attribute_mapping: Mapping[str, str] = DEFAULT_MAPPING, **rest: object) -> GoogleSettings:
@@ -285,11 +297,16 @@ _GOOGLE = Record(
         Field(
             "provider",
             Record(
-                ProviderSettings,
+                _provider,
                 (
                     Field("id", Text(texts.provider_id, {"pattern": "^[a-z0-9-]{4,32}$"}), "Id of the provider.", required=True),
                     Field("displayName", Text(texts.display_name, {"maxLength": 32}), "Shown in the console."),
                     _existing,
+                    Field(
+                        "formerIds",
+                        ListOf(Text(texts.provider_id, {"pattern": "^[a-z0-9-]{4,32}$"})),
+                        "Earlier providers whose audience manifests still name: tokens for it are taken, too.",
+                    ),
                 ),
             ),
             "The pool's provider for this cluster's issuer.",

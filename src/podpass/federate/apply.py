@@ -75,7 +75,7 @@ def _apply(prepared: Prepared, notify: Callable[[Event], None], patience: timede
     steps = graph(plan.changes, by_address(plan.desired), prepared.receipt.open_addresses)
     outcome = run(steps, acts_of(prepared, intended), is_teething=is_teething, notify=notify, patience=patience)
     made = made_by(steps, outcome)
-    undone = {change.address for change in plan.changes} - {change.address for change in made}
+    undone = prepared.left_out | {change.address for change in plan.changes} - {change.address for change in made}
     final = bookkeeping.settled(
         intended,
         prepared.observed,

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from podpass.config.federation import BucketSettings, Federation, GrantCondition, Keys, Workload
 from podpass.exchange.credential_config import credential_config
+from podpass.exchange.provider_list import provider_list
 from podpass.federate import condition, documents
 from podpass.federate.facts import Facts
+from podpass.federate.issuer_move import IssuerMove, Standing
 from podpass.federate.marks import Mark
 from podpass.federate.principals import member_of
 from podpass.federate.resource import JSON, Kind, Resource
@@ -45,25 +47,43 @@ def provider_name(federation: Federation, facts: Facts) -> ProviderName:
     return PoolName(facts.project_number, google.pool.id).provider(google.provider.id)
 
 
-def resources(federation: Federation, facts: Facts) -> tuple[Resource, ...]:
-    """Return everything that the file asks for, each thing once, in the order of making."""
-    return _Builder(federation, facts).build()
+def standing(federation: Federation, facts: Facts) -> Standing:
+    """Return the provider and the issuer that the file asks for."""
+    issuer = declared_issuer(federation, facts)
+    return Standing(federation.google.provider.id, issuer.url, keys_mode(federation, issuer), federation.issuer.bucket)
+
+
+def audiences(provider: ProviderName) -> tuple[str, str]:
+    """Return what a provider takes tokens for where nobody says otherwise: its name, in both forms that Google knows."""
+    return provider.audience, f"https:{provider.audience}"
+
+
+def resources(federation: Federation, facts: Facts, move: IssuerMove | None = None) -> tuple[Resource, ...]:
+    """Return everything that the file asks for, each thing once, in the order of making.
+
+    Args:
+        federation: The file.
+        facts: What the sides say about themselves.
+        move: A move of the issuer that is under way: it says which issuers and providers have to stand, and the file does not.
+    """
+    return _Builder(federation, facts, move).build()
 
 
 class _Builder:
     """Collects the resources of one federation."""
 
-    def __init__(self, federation: Federation, facts: Facts) -> None:
+    def __init__(self, federation: Federation, facts: Facts, move: IssuerMove | None) -> None:
         self.federation = federation
         self.facts = facts
+        self.move = move
+        self.standings = move.standings if move else (standing(federation, facts),)
         self.google = federation.google
         self.mark = Mark(federation.name, facts.cluster)
-        self.issuer = declared_issuer(federation, facts)
-        self.keys = keys_mode(federation, self.issuer)
+        self.pool = PoolName(facts.project_number, self.google.pool.id)
         self.found: dict[str, Resource] = {}
 
     def build(self) -> tuple[Resource, ...]:
-        parts = (self._apis(), self._published(), self._pool(), self._provider(), self._accounts(), self._access(), self._credentials())
+        parts = (self._apis(), self._published(), self._pool(), self._providers(), self._accounts(), self._access(), self._credentials())
         for part in parts:
             for resource in part:
                 self._add(resource)
@@ -82,21 +102,21 @@ class _Builder:
         patterns = self.federation.patterns
         if any(workload.google_service_account for workload in patterns):
             services.append("iamcredentials")
-        if self.federation.issuer.bucket or any(grant.bucket for workload in patterns for grant in workload.grants):
+        has_bucket = any(one.bucket for one in self.standings)
+        if has_bucket or any(grant.bucket for workload in patterns for grant in workload.grants):
             services.append("storage")
         for service in sorted(services):
             name = f"{service}.googleapis.com"
             yield Resource(f"{Kind.API}/{name}", {"project": self.facts.project, "service": name})
 
     def _published(self) -> Iterator[Resource]:
-        bucket = self.federation.issuer.bucket
-        if self.keys != "bucket" or bucket is None:
-            return
-        address = f"{Kind.BUCKET}/{bucket.name}"
-        yield self._bucket(bucket, address)
-        yield self._grant("allUsers", "allUsers", PUBLIC_READER, f"bucket/{bucket.name}", needs=(address,))
-        for path, content in documents.published(self.issuer, self.facts.jwks).items():
-            yield self._object(bucket.name, path, content, needs=(address,))
+        for one in self.standings:
+            if one.keys == "bucket" and one.bucket is not None:
+                address = f"{Kind.BUCKET}/{one.bucket.name}"
+                yield self._bucket(one.bucket, address)
+                yield self._grant("allUsers", "allUsers", PUBLIC_READER, f"bucket/{one.bucket.name}", needs=(address,))
+                for path, content in documents.published(Issuer(one.issuer), self.facts.jwks).items():
+                    yield self._object(one.bucket.name, path, content, needs=(address,))
 
     def _bucket(self, bucket: BucketSettings, address: str) -> Resource:
         birth: dict[str, JSON] = {
@@ -122,23 +142,33 @@ class _Builder:
         identity = {"project": self.facts.project, "pool": self.google.pool.id}
         yield Resource(self._pool_address, identity, body, needs=(_api("iam"),))
 
-    def _provider(self) -> Iterator[Resource]:
+    def _providers(self) -> Iterator[Resource]:
         if self.google.provider.existing:
             return
+        for one in self.standings:
+            yield self._provider(one)
+
+    def _provider(self, one: Standing) -> Resource:
         body: dict[str, JSON] = {
             "description": self.mark.description,
             "disabled": False,
-            **_named(self.google.provider.display_name),
+            **(_named(self.google.provider.display_name) if one.provider == self.google.provider.id else {}),
             "attributeMapping": dict(self.google.attribute_mapping),
             "attributeCondition": condition.of(self.federation),
-            "oidc.issuerUri": self.issuer.url,
-            "oidc.allowedAudiences": [],
-            "oidc.jwksJson": documents.inline_keys(self.facts.jwks) if self.keys == "inline" else "",
+            "oidc.issuerUri": one.issuer,
+            "oidc.allowedAudiences": self._audiences(one),
+            "oidc.jwksJson": documents.inline_keys(self.facts.jwks) if one.keys == "inline" else "",
         }
-        identity = {"project": self.facts.project, "pool": self.google.pool.id, "provider": self.google.provider.id}
+        identity = {"project": self.facts.project, "pool": self.google.pool.id, "provider": one.provider}
         published = tuple(address for address in self.found if address.startswith((f"{Kind.OBJECT}/", f"{Kind.GRANT}/allUsers:")))
         # Keys are published before anybody is told where they are.
-        yield Resource(f"{Kind.PROVIDER}/{self.google.provider.id}", identity, body, needs=(self._pool_address, *published))
+        return Resource(f"{Kind.PROVIDER}/{one.provider}", identity, body, needs=(self._pool_address, *published))
+
+    def _audiences(self, one: Standing) -> list[str]:
+        """Return whom a provider takes tokens for: pods go on asking for the audience that their manifests name. Empty: itself alone."""
+        others = dict.fromkeys((*(other.provider for other in self.standings), *self.google.provider.former_ids))
+        names = [name for name in others if name != one.provider]
+        return [audience for name in (one.provider, *names) for audience in audiences(self.pool.provider(name))] if names else []
 
     @property
     def _pool_address(self) -> str:
@@ -205,7 +235,8 @@ class _Builder:
         return email.removesuffix(f"@{self.facts.project}.iam.gserviceaccount.com")
 
     def _credentials(self) -> Iterator[Resource]:
-        name = provider_name(self.federation, self.facts)
+        default = self.move.default.provider if self.move else self.google.provider.id
+        name = self.pool.provider(default)
         for workload in self.federation.workloads:
             settings = workload.credentials
             if settings:
@@ -213,8 +244,16 @@ class _Builder:
                 content = credential_config(name, token_path=settings.token_path, service_account=workload.google_service_account)
                 identity = {"namespace": namespace, "name": settings.config_map, "key": settings.key}
                 birth = {"annotations": self.mark.annotations}
+                body = {"content": content, **self._listed()}
                 address = f"{Kind.CONFIG_MAP}/{namespace}/{settings.config_map}"
-                yield Resource(address, identity, {"content": content}, birth, origin=workload.selected_by)
+                yield Resource(address, identity, body, birth, origin=workload.selected_by)
+
+    def _listed(self) -> dict[str, JSON]:
+        """Return the list of both providers while a move asks for it; empty where it is to go again."""
+        if self.move is None:
+            return {}
+        listed = {one.issuer: self.pool.provider(one.provider) for one in self.move.standings}
+        return {"providers": provider_list(listed) if self.move.is_listed else ""}
 
 
 def _api(service: str) -> str:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from podpass.errors import PodpassError
-from podpass.federate import bookkeeping, diff, observed, own_namespace, preflight
+from podpass.federate import bookkeeping, diff, observed, own_namespace, preflight, under_way
 from podpass.federate.acts import is_teething
 from podpass.federate.apply import acts_of, complain, made_by, turn_for
 from podpass.federate.change import Change
 from podpass.federate.observed import Reader
 from podpass.federate.plan import Plan, Subject
 from podpass.federate.planning import WORKERS, Prepared, Sides
-from podpass.federate.receipt import Receipt
+from podpass.federate.receipt import NAMESPACE, Receipt
 from podpass.federate.receipt_store import ReceiptStore
 from podpass.federate.run import PATIENCE, Event, run
 from podpass.federate.safety import Objection, stop
@@ -54,8 +54,14 @@ def prepare(federation: str, google: GoogleClient, cluster: KubeClient) -> Destr
     store = ReceiptStore(cluster, federation)
     with ThreadPoolExecutor(WORKERS) as executor:
         home = executor.submit(get_namespace, cluster, "kube-system")
+        rotation = executor.submit(under_way.read, cluster, federation)
         receipt = store.read()
         live = home.result()
+    if begun := rotation.result():
+        at_once = (
+            f"To take all away as it is, delete its state first: `kubectl -n {NAMESPACE} delete configmap {under_way.name_of(federation)}`."
+        )
+        stop([Objection("plan.rotation-under-way", begun.sentence, "", f"{begun.next_step} {at_once}")])
     if receipt and live and receipt.cluster != live.uid:
         what = f"The receipt in this cluster was written in another one ({receipt.cluster}; this is {live.uid})."
         why = "The other cluster may still rest on what the receipt lists."

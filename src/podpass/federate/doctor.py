@@ -84,9 +84,10 @@ class Patient:
         """The declared issuer."""
         return desired.declared_issuer(self.federation, self.facts)
 
-    def seen(self, kind: Kind) -> Observed:
-        """Return the one thing of a kind that there is one of, as it was seen."""
-        return next(one for address, one in self.prepared.observed.items() if address.startswith(f"{kind}/"))
+    def seen(self, kind: Literal[Kind.POOL, Kind.PROVIDER]) -> Observed:
+        """Return the declared pool or provider as it was seen."""
+        google = self.federation.google
+        return self.prepared.observed[f"{kind}/{google.pool.id if kind is Kind.POOL else google.provider.id}"]
 
     def provider(self) -> Provider:
         """Return the provider as Google has it."""
@@ -105,7 +106,8 @@ class Patient:
 
     def provider_drift(self) -> frozenset[str]:
         """Return the fields of the provider that are not as the file says."""
-        changes = (one for one in self.prepared.plan.changes if one.kind is Kind.PROVIDER and one.action is not Action.ADOPT)
+        address = f"{Kind.PROVIDER}/{self.federation.google.provider.id}"
+        changes = (one for one in self.prepared.plan.changes if one.address == address and one.action is not Action.ADOPT)
         return frozenset(field.name for change in changes for field in change.fields)
 
     def is_referred(self, kind: Kind) -> bool:
@@ -149,7 +151,8 @@ def _issuer(patient: Patient) -> Link:
 
 
 def _provider(patient: Patient) -> Link:
-    for kind in (Kind.POOL, Kind.PROVIDER):
+    kinds: tuple[Literal[Kind.POOL], Literal[Kind.PROVIDER]] = (Kind.POOL, Kind.PROVIDER)
+    for kind in kinds:
         seen, theirs = patient.seen(kind), patient.is_referred(kind)
         if seen.status != "present":
             return Link("provider", "failed", f"The {kind} is {seen.status}.", "Run `podpass apply`.")

@@ -143,6 +143,10 @@ class IssuerMove:
         """Whose provider the credential configurations name now."""
         return self.coming if self.is_configured else self.former
 
+    def signing(self, issuer: str) -> Standing:
+        """Return the one whose issuer signs now."""
+        return self.former if issuer == self.former.issuer else self.coming
+
     @property
     def wait_ends(self) -> datetime | None:
         """When the last token of the leaving issuer has ended: computed from the longest life, not measured; None before the switch."""
@@ -189,6 +193,12 @@ class IssuerMove:
         # Once the switch has begun, some server may have signed with the coming issuer.
         phase = MovePhase.DROP if self.phase in _BEFORE_ANY_TOKEN else MovePhase.SWITCH
         return replace(self, phase=phase, is_back=True, switched_at=None)
+
+    def forbids(self, stage: str) -> bool:
+        """Whether a stage of the control plane would have tokens refused now; what takes one back is never forbidden."""
+        if stage == "switch":
+            return self.is_back or self.phase in _BEFORE_ANY_TOKEN
+        return stage == "drop" and (self.is_back or self.phase not in _NO_WAY_BACK)
 
     def as_file(self, federation: Federation, standing: Standing) -> Federation:
         """Return the federation as a file would declare it in which one of the two stands alone."""

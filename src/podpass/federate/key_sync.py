@@ -29,7 +29,7 @@ def key_changes(prepared: Prepared) -> Prepared:
             code="plan.reference",
         )
     changes = tuple(found for change in prepared.plan.changes if (found := _of_keys(change)))
-    return replace(prepared, plan=replace(prepared.plan, changes=changes))
+    return prepared.only(changes)
 
 
 def sync_keys(prepared: Prepared) -> tuple[Change, ...]:

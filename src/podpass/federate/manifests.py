@@ -4,6 +4,7 @@
 import yaml
 
 from podpass.config.federation import Federation
+from podpass.exchange.provider_list import SUFFIX
 from podpass.federate.plan import Plan
 from podpass.federate.resource import JSON, Kind, Resource
 
@@ -34,4 +35,7 @@ def _account(namespace: str, name: str) -> dict[str, JSON]:
 def _config_map(resource: Resource) -> dict[str, JSON]:
     identity = resource.identity
     metadata = {"namespace": identity["namespace"], "name": identity["name"]}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {identity["key"]: resource.body["content"]}}
+    data = {identity["key"]: resource.body["content"]}
+    if resource.body.get("providers"):
+        data[identity["key"] + SUFFIX] = resource.body["providers"]
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a federation file and two live sides to a plan, and what applying it needs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from podpass.config.federation import Federation
 from podpass.federate import desired, diff, lapse, limits, observed, preflight, reach, references, safety, selection, strangers
+from podpass.federate.change import Change
 from podpass.federate.facts import Facts
 from podpass.federate.observed import Reader
 from podpass.federate.plan import Plan, Subject
@@ -15,6 +16,7 @@ from podpass.federate.receipt_store import ReceiptStore
 from podpass.federate.resource import Observed
 from podpass.federate.safety import Situation
 from podpass.federate.survey import Findings, Survey
+from podpass.federate.under_way import UnderWay
 from podpass.google.policy import Policy
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
@@ -49,6 +51,8 @@ class Prepared:
         policies: IAM policies as they were, by target.
         facts: What the sides said about themselves; None where nobody asked.
         federation: The file, with a workload for each account that its selectors found; None where there is no file.
+        under_way: A rotation that has begun; None: there is none, or nobody asked.
+        left_out: Addresses of changes that somebody took out of the plan: what the receipt says of them stays.
     """
 
     plan: Plan
@@ -58,6 +62,15 @@ class Prepared:
     policies: Mapping[str, Policy] = field(default_factory=dict)
     facts: Facts | None = None
     federation: Federation | None = None
+    under_way: UnderWay | None = None
+    left_out: frozenset[str] = frozenset()
+
+    def only(self, changes: Iterable[Change]) -> "Prepared":
+        """Return the plan with these changes alone."""
+        kept = tuple(changes)
+        addresses = {change.address for change in kept}
+        left_out = frozenset(change.address for change in self.plan.changes if change.address not in addresses)
+        return replace(self, plan=replace(self.plan, changes=kept), left_out=self.left_out | left_out)
 
 
 def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -> Prepared:
@@ -65,6 +78,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
 
     Raises:
         ConfigError, UnsafePlanError, RefusedError: What no flag can make right; see `safety`.
+        PlanError: A move of the issuer is under way, and the file fits neither end of it.
         NeighbourError: A side gave no answer.
     """
     store = ReceiptStore(cluster, federation.name)
@@ -76,9 +90,12 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         selected = selection.fitting(asked, facts)
         federation = selected.federation
         receipt = findings.receipt or Receipt(federation.name, facts.cluster, facts.project)
-        situation = Situation(federation, facts, receipt, findings.others)
+        move = findings.under_way.move if findings.under_way else None
+        if move:
+            move.check_file(federation)
+        situation = Situation(federation, facts, receipt, findings.others, under_way=findings.under_way)
         safety.refuse(situation)
-        wanted = desired.resources(federation, facts)
+        wanted = desired.resources(federation, facts, move)
         seen = observed.of_desired(reader, wanted, findings.enabled)
         referred = references.resources(federation)
         seen |= observed.of_desired(reader, referred, findings.enabled)
@@ -103,7 +120,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
             *beyond,
         )
         plan = Plan(_subject(federation, findings), wanted, changes, warnings)
-        return Prepared(plan, Sides(google, cluster, store), receipt, seen, policies, facts, federation)
+        return Prepared(plan, Sides(google, cluster, store), receipt, seen, policies, facts, federation, findings.under_way)
 
 
 def _subject(federation: Federation, findings: Findings) -> Subject:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from podpass.config.federation import Federation, Workload
 from podpass.errors import ConfigError, EvaluationError, ExpressionError
 from podpass.federate.facts import Facts
+from podpass.federate.marks import Mark
 from podpass.names import PoolName, Principal, ServiceAccountRef
 from podpass.wif.mapping import SUBJECT, compile_mapping
 
@@ -43,11 +44,15 @@ class OtherProvider:
         provider_id: Its id.
         issuer: `oidc.issuerUri`; empty for one that is not OIDC.
         attribute_mapping: Its mapping.
+        mark: Who signed it.
+        kids: The ids of the keys that were given to it inline.
     """
 
     provider_id: str
     issuer: str
     attribute_mapping: Mapping[str, str] = field(default_factory=dict)
+    mark: Mark | None = None
+    kids: frozenset[str] = frozenset()
 
 
 def claims_of(account: ServiceAccountRef, facts: Facts) -> Claims:

@@ -28,9 +28,12 @@ from podpass.federate import condition, principals
 from podpass.federate.change import Action, Change
 from podpass.federate.desired import declared_issuer, is_managed, keys_mode, provider_name
 from podpass.federate.facts import Facts
+from podpass.federate.marks import Mark
 from podpass.federate.plan import Caution, Plan
 from podpass.federate.principals import Claims, OtherProvider
 from podpass.federate.receipt import NAMESPACE, Receipt, config_map_name
+from podpass.federate.resource import Kind
+from podpass.federate.under_way import UnderWay
 from podpass.names import ServiceAccountRef
 from podpass.verify.jwks import KeySet
 from podpass.wif.limits import CONDITION_LIMIT_CHARS, SUBJECT_LIMIT_BYTES, check_provider
@@ -61,6 +64,7 @@ class Situation:
         receipt: What podpass made; empty if there is none.
         others: The other providers of the pool.
         obstacles: What was found to stand in the way while reading: APIs that are off, permissions that are missing.
+        under_way: A rotation that has begun.
     """
 
     federation: Federation
@@ -68,6 +72,20 @@ class Situation:
     receipt: Receipt
     others: tuple[OtherProvider, ...] = ()
     obstacles: tuple[Objection, ...] = ()
+    under_way: UnderWay | None = None
+
+    def is_own(self, other: OtherProvider) -> bool:
+        """Whether another provider of the pool is this cluster's, too: the other one of a move, or one that the file named before.
+
+        The receipt alone does not prove it, since others may write it: Google's mark does, or that the keys are the cluster's.
+        """
+        move = self.under_way.move if self.under_way else None
+        if move and other.provider_id in {move.former.provider, move.coming.provider}:
+            return True
+        if f"{Kind.PROVIDER}/{other.provider_id}" not in self.receipt.entries:
+            return False
+        has_our_keys = bool(other.kids) and other.kids <= KeySet.parse(self.facts.jwks).keys.keys()
+        return has_our_keys or Mark(self.receipt.federation, self.receipt.cluster).signed(other.mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +243,8 @@ def _shared_pool(situation: Situation) -> Iterator[Objection]:
     used = {"google.subject", *(workload.member for workload in situation.federation.workloads if workload.member != "subject")}
     accounts = [workload.service_account for workload in situation.federation.workloads] or [ServiceAccountRef("default", "default")]
     for other in situation.others:
+        if situation.is_own(other):
+            continue
         clashing = sorted(name for name in used if any(_same_principal(situation, other, name, account) for account in accounts))
         if clashing:
             yield Objection(
@@ -293,7 +313,11 @@ def _foreign_receipt(situation: Situation) -> Iterator[Objection]:
 
 def cautions(situation: Situation) -> Iterator[Caution]:
     """Return what is allowed and worth knowing."""
-    yield from _issuer_cautions(situation)
+    if situation.under_way:
+        yield situation.under_way.caution()
+    else:
+        yield from _issuer_cautions(situation)
+        yield from _provider_cautions(situation)
     yield from _key_cautions(situation)
     yield from _condition_cautions(situation.federation)
     yield from _broad_members(situation)
@@ -317,12 +341,34 @@ def _long_token(whose: str, workload: Workload) -> Iterator[Caution]:
 def _issuer_cautions(situation: Situation) -> Iterator[Caution]:
     declared, current = declared_issuer(situation.federation, situation.facts).url, situation.facts.issuer
     if declared != current:
+        is_known = f"{Kind.PROVIDER}/{situation.federation.google.provider.id}" in situation.receipt.entries
+        safely = (
+            "To move without a refused token, give google.provider.id another id and run `podpass rotate --issuer`."
+            if is_known
+            else "Publishing first and switching then is the safe order; `podpass export --format control-plane` writes the steps."
+        )
         yield Caution(
             "issuer-differs",
             f"Tokens of this cluster carry the issuer {current!r} now; Google is told {declared!r}. Exchanges will be refused until the "
-            "API server signs with that issuer. Publishing first and switching then is the safe order; "
-            "`podpass export --format control-plane` writes the steps.",
+            f"API server signs with that issuer. {safely}",
         )
+
+
+def _provider_cautions(situation: Situation) -> Iterator[Caution]:
+    """Warn where the file names another provider than before: what the pods have in hand is for the former one."""
+    declared = declared_issuer(situation.federation, situation.facts).url
+    for other in situation.others:
+        if situation.is_own(other):
+            safely = (
+                "`podpass rotate --issuer` makes this change without a refused token: do not apply it."
+                if other.issuer != declared
+                else "Keep the former id: the issuer is the same."
+            )
+            yield Caution(
+                "provider-replaced",
+                f"The provider of this federation was {other.provider_id}; the file names {situation.federation.google.provider.id}. Pods "
+                f"have tokens and credential configurations for the former one, which Google refuses when it is deleted. {safely}",
+            )
 
 
 def _key_cautions(situation: Situation) -> Iterator[Caution]:

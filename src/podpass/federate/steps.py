@@ -101,7 +101,8 @@ class _Graph:
     def _gate(self) -> None:
         """Close and open the pool around a provider that comes back, and open it last wherever it is found closed."""
         pool = next((one for one in self.desired.values() if one.kind is Kind.POOL), None)
-        provider = next((change for change in self.making if change.kind is Kind.PROVIDER), None)
+        providers = [change for change in self.making if change.kind is Kind.PROVIDER]
+        provider = next((one for one in providers if one.action is Action.UNDELETE), providers[0] if providers else None)
         if pool is None:
             return
         change = next((one for one in self.making if one.kind is Kind.POOL), None)

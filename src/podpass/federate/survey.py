@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard, TypeVar
 
-from podpass.errors import ConfigError, MalformedTokenError, UnexpectedAnswerError
-from podpass.federate import permissions
+from podpass.errors import ConfigError, KeySetError, MalformedTokenError, UnexpectedAnswerError
+from podpass.federate import permissions, under_way
 from podpass.federate.facts import Facts
+from podpass.federate.marks import Mark
 from podpass.federate.observed import Reader, grouped, outline
 from podpass.federate.principals import OtherProvider
 from podpass.federate.receipt import NAMESPACE, Receipt
 from podpass.federate.receipt_store import ReceiptStore
 from podpass.federate.safety import Objection, stop
 from podpass.federate.selection import Selected
+from podpass.federate.under_way import UnderWay
 from podpass.google import fault as google_fault
 from podpass.google import iam, projects, services
 from podpass.google.fault import GoogleRefusedError
@@ -30,7 +32,7 @@ from podpass.kube.objects import Thing, get_namespace, get_service_account, list
 from podpass.kube.reviews import Access, may
 from podpass.kube.tokens import request_token
 from podpass.names import PoolName, ServiceAccountRef
-from podpass.verify import UnverifiedClaims, parse
+from podpass.verify import KeySet, UnverifiedClaims, parse
 from podpass.verify.claims import read_audiences
 
 T = TypeVar("T")
@@ -47,6 +49,7 @@ class Findings:
         facts: The two sides.
         receipt: What podpass made; None: there is no receipt.
         others: The other providers of the pool.
+        under_way: A rotation that has begun; None: there is none.
         enabled: The APIs that are on; None: unknown.
         missing: By project: permissions that the operator lacks.
         obstacles: What stands in the way on the cluster's side.
@@ -55,6 +58,7 @@ class Findings:
     facts: Facts
     receipt: Receipt | None
     others: tuple[OtherProvider, ...]
+    under_way: UnderWay | None
     enabled: frozenset[str] | None
     missing: dict[str, frozenset[str]]
     obstacles: tuple[Objection, ...]
@@ -91,6 +95,7 @@ class Survey:
         discovery = self._begin(partial(kube_issuer.get_discovery, self.cluster))
         jwks = self._begin(partial(kube_issuer.get_jwks, self.cluster))
         receipt = self._begin(self.store.read)
+        rotation = self._begin(partial(under_way.read, self.cluster, self.federation.name))
         accounts = [self._begin(ask) for ask in self._account_questions()]
         token = self._begin(self._own_token)
         obstacles = self._begin_obstacles()
@@ -108,7 +113,7 @@ class Survey:
         )
         lacks = {one: answer for one, future in missing.items() if (answer := future.result()) is not None}
         blocked = tuple(one for future in obstacles for one in future.result())
-        return Findings(facts, receipt.result(), others.result(), enabled.result(), lacks, blocked)
+        return Findings(facts, receipt.result(), others.result(), rotation.result(), enabled.result(), lacks, blocked)
 
     def _begin(self, ask: Callable[[], T]) -> Future[T]:
         future = self.executor.submit(ask)
@@ -245,8 +250,18 @@ def _subject_of(error: BaseException) -> str:
 
 
 def _other(provider: Json) -> OtherProvider:
-    issuer = str((provider.get("oidc") or {}).get("issuerUri", ""))
-    return OtherProvider(str(provider["name"]).rpartition("/")[2], issuer, dict(provider.get("attributeMapping") or {}))
+    oidc = provider.get("oidc") or {}
+    mapping, mark = dict(provider.get("attributeMapping") or {}), Mark.in_description(provider.get("description"))
+    return OtherProvider(
+        str(provider["name"]).rpartition("/")[2], str(oidc.get("issuerUri", "")), mapping, mark, _kids(oidc.get("jwksJson"))
+    )
+
+
+def _kids(jwks: object) -> frozenset[str]:
+    try:
+        return frozenset(KeySet.parse(str(jwks)).keys) if jwks else frozenset()
+    except KeySetError:
+        return frozenset()
 
 
 def _identity(home: Thing | None) -> str:

@@ -112,6 +112,13 @@ def test_a_state_that_no_move_has_is_refused(written: str, forged: str) -> None:
         IssuerMove.from_text(text.replace(written, forged), origin="here")
 
 
+def test_the_control_plane_is_not_taken_to_a_stage_before_its_time() -> None:
+    assert [one.forbids("switch") for one in FORWARD] == [True] * 3 + [False] * 6
+    assert [one.forbids("drop") for one in FORWARD] == [True] * 6 + [False] * 3
+    assert WAITING.turned_back().forbids("switch")
+    assert not any(one.forbids(stage) for one in (*FORWARD, WAITING.turned_back()) for stage in ("accept", "back"))
+
+
 def test_a_file_may_name_either_end_and_nothing_else(with_google: Callable[..., Federation], federation: Federation) -> None:
     BEGUN.check_file(federation)
     coming = replace(with_google(provider=ProviderSettings(COMING.provider)), issuer=IssuerSettings(Issuer(COMING.issuer)))

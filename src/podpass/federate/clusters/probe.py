@@ -80,11 +80,11 @@ def _see(client: KubeClient, issuers: Iterable[str]) -> Sight:
     except MalformedTokenError as error:
         raise UnexpectedAnswerError("The API server issues tokens that are none.", error.why) from None
     kids = frozenset(KeySet.parse(get_jwks(client), algorithms=tuple(ALGORITHMS)).keys)
-    return Sight(float(started[1]), str(issuer), kids, _accepted(client, issuers))
+    return Sight(float(started[1]), str(issuer), kids, accepted_issuers(client, issuers))
 
 
-def _accepted(client: KubeClient, issuers: Iterable[str]) -> frozenset[str]:
-    """Return the issuers for which the server says something else than for one that nobody has."""
+def accepted_issuers(client: KubeClient, issuers: Iterable[str]) -> frozenset[str]:
+    """Return those of the issuers whose tokens a server takes: for them it says something else than for one that nobody has."""
     unknown = _told_of(client, _NOBODY)
     return frozenset(one for one in issuers if _told_of(client, one) != unknown)
 

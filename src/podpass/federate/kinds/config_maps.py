@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Config maps that hold a credential configuration under one key; other keys are their owners' business."""
+"""Config maps with a credential configuration under one key, and at times a list of providers; other keys are their owners' business."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from podpass.exchange.provider_list import SUFFIX
 from podpass.federate.change import Action, Change
 from podpass.federate.kinds.handler import appeared
 from podpass.federate.marks import Mark
@@ -42,8 +43,8 @@ class ConfigMaps:
         return [_seen(found.get(str(identity["name"])), identity) for identity in identities]
 
     def make(self, change: Change, resource: Resource) -> str | None:
-        """Create the config map, or set our key in it."""
-        identity, content = change.identity, {str(change.identity["key"]): str(resource.body["content"])}
+        """Create the config map, or set our keys in it."""
+        identity, content, gone = change.identity, _data(change.identity, resource.body), _gone(change.identity, resource.body)
         if change.action is Action.CREATE:
             annotations = resource.at_birth["annotations"]
             try:
@@ -56,16 +57,17 @@ class ConfigMaps:
         found = self._find(identity)
         if found is None:
             return None
-        if dict(found.data) != {**found.data, **content}:
-            found = replace_config_map(self.client, found.with_data({**found.data, **content}))
+        data = {key: text for key, text in {**found.data, **content}.items() if key not in gone}
+        if dict(found.data) != data:
+            found = replace_config_map(self.client, found.with_data(data))
         return found.uid
 
     def take_away(self, change: Change) -> None:
-        """Delete the config map; where others have put something into it, only our key goes."""
+        """Delete the config map; where others have put something into it, only our keys go."""
         found = self._find(change.identity)
         if found is None:
             return
-        others = {key: text for key, text in found.data.items() if key != change.identity["key"]}
+        others = {key: text for key, text in found.data.items() if key not in _keys(change.identity).values()}
         if others or found.rest.get("binaryData"):
             replace_config_map(self.client, found.with_data(others))
         else:
@@ -78,5 +80,20 @@ class ConfigMaps:
 def _seen(found: ConfigMap | None, identity: Mapping[str, JSON]) -> Observed:
     if found is None:
         return ABSENT
-    body = {"content": found.data[identity["key"]]} if identity["key"] in found.data else {}
+    body = {field: found.data[key] for field, key in _keys(identity).items() if key in found.data}
     return Observed("present", body, Mark.in_annotations(found.annotations), found.uid)
+
+
+def _keys(identity: Mapping[str, JSON]) -> dict[str, str]:
+    """Return which field of a resource's body lies under which key."""
+    key = str(identity["key"])
+    return {"content": key, "providers": key + SUFFIX}
+
+
+def _data(identity: Mapping[str, JSON], body: Mapping[str, JSON]) -> dict[str, str]:
+    return {key: str(body[field]) for field, key in _keys(identity).items() if body.get(field)}
+
+
+def _gone(identity: Mapping[str, JSON], body: Mapping[str, JSON]) -> frozenset[str]:
+    """Return the keys whose content is asked to be none."""
+    return frozenset(key for field, key in _keys(identity).items() if field in body and not body[field])

@@ -12,9 +12,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from podpass.errors import NeighbourError, UnexpectedAnswerError
-from podpass.kube import issuer
+from podpass.federate.clusters.probe import accepted_issuers
 from podpass.kube.client import Json, KubeClient, Request, connect
 from podpass.kube.fault import KubeRefusedError
+from podpass.kube.issuer import get_jwks
 from podpass.kube.kubeconfig import ClusterAccess
 from podpass.kube.tokens import request_token
 from podpass.names import Secret, ServiceAccountRef
@@ -36,6 +37,8 @@ class Server:
         signer: The id of the key that signed a token a moment ago.
         token: That token.
         signed_at: When, by the server's clock.
+        issuer: The `iss` of that token.
+        accepted: Those of the issuers that were asked about whose tokens it takes.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Server:
     signer: str
     token: Secret[str]
     signed_at: datetime
+    issuer: str = ""
+    accepted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,16 @@ class ControlPlane:
         return frozenset().union(*(server.kids for server in self.servers))
 
 
-def ask_all(cluster: KubeClient, account: ServiceAccountRef, audience: str, *, thoroughly: bool = True) -> ControlPlane:
+def ask_all(
+    cluster: KubeClient, account: ServiceAccountRef, audience: str, issuers: frozenset[str] = frozenset(), *, thoroughly: bool = True
+) -> ControlPlane:
     """Ask every API server.
 
     Args:
         cluster: The cluster, by the kubeconfig's address.
         account: Whose token is asked for.
         audience: Whom it is for.
+        issuers: Each server is asked whether it takes tokens of these.
         thoroughly: Ask one address that may lead to several servers often enough to meet them all; False: once, for a first look.
 
     Raises:
@@ -79,14 +87,15 @@ def ask_all(cluster: KubeClient, account: ServiceAccountRef, audience: str, *, t
     """
     addresses = _addresses(cluster)
     if addresses:
-        found, silent = _ask(cluster.access, addresses, account, audience)
+        found, silent = _ask(cluster.access, addresses, account, audience, issuers)
         if found:
             return ControlPlane(found, is_complete=True, silent=silent)
-    return ControlPlane(tuple(_ask_often(cluster, account, audience, _TIMES if thoroughly else 1)), is_complete=False)
+    times = _TIMES if thoroughly else 1
+    return ControlPlane(tuple(_ask_often(cluster, account, audience, issuers, times)), is_complete=False)
 
 
 def _ask(
-    access: ClusterAccess, addresses: list[str], account: ServiceAccountRef, audience: str
+    access: ClusterAccess, addresses: list[str], account: ServiceAccountRef, audience: str, issuers: frozenset[str] = frozenset()
 ) -> tuple[tuple[Server, ...], tuple[str, ...]]:
     found: list[Server] = []
     silent: list[str] = []
@@ -95,26 +104,28 @@ def _ask(
     for address in addresses:
         try:
             with connect(replace(access, server=address, tls_server_name=name)) as one:
-                found.append(_look(one, address, account, audience))
+                found.append(_look(one, address, account, audience, issuers))
         except NeighbourError as error:
             silent.append(f"{address}: {error.what}")
     return tuple(found), tuple(silent)
 
 
-def _ask_often(cluster: KubeClient, account: ServiceAccountRef, audience: str, times: int) -> Iterator[Server]:
+def _ask_often(cluster: KubeClient, account: ServiceAccountRef, audience: str, issuers: frozenset[str], times: int) -> Iterator[Server]:
     for _ in range(times):
         with connect(cluster.access) as one:
-            yield _look(one, cluster.access.server, account, audience)
+            yield _look(one, cluster.access.server, account, audience, issuers)
 
 
-def _look(one: KubeClient, name: str, account: ServiceAccountRef, audience: str) -> Server:
-    keys = KeySet.parse(issuer.get_jwks(one), algorithms=tuple(ALGORITHMS))
+def _look(one: KubeClient, name: str, account: ServiceAccountRef, audience: str, issuers: frozenset[str]) -> Server:
+    keys = KeySet.parse(get_jwks(one), algorithms=tuple(ALGORITHMS))
     token = request_token(one, account, audiences=[audience]).value
     signed = parse(token.reveal())
     kid, signed_at = signed.kid, signed.payload.get("iat")
     if kid is None or type(signed_at) is not int:
         raise UnexpectedAnswerError(f"The API server at {name} signs tokens that name no key, or no time.")
-    return Server(name, frozenset(keys.keys), kid, token, datetime.fromtimestamp(signed_at, UTC))
+    accepted = accepted_issuers(one, issuers) if issuers else frozenset()
+    moment, issuer = datetime.fromtimestamp(signed_at, UTC), str(signed.payload.get("iss"))
+    return Server(name, frozenset(keys.keys), kid, token, moment, issuer, accepted)
 
 
 def _addresses(cluster: KubeClient) -> list[str]:

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods that exchange their tokens and callers of a guarded service, while the cluster moves to another issuer."""
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import httpx2
+import yaml
+
+from podpass.errors import NeighbourError, PodpassError, UnavailableError
+from podpass.exchange.credential_config import load_credential_config
+from podpass.exchange.exchanger import Exchanger
+from podpass.exchange.provider_list import SUFFIX
+from podpass.guard.decide import Allow
+from podpass.guard.guard import Guard
+from podpass.guard.incoming import Incoming
+from podpass.kube.client import KubeClient
+from podpass.kube.config_maps import get_config_map
+from podpass.kube.issuer import get_jwks
+from podpass.kube.tokens import request_token
+from podpass.names import Secret, ServiceAccountRef
+
+AUDIENCE = "https://orders.example"
+
+
+@dataclass
+class Load:
+    """What was done, and who was refused."""
+
+    done: "itertools.count[int]" = field(default_factory=itertools.count)
+    refused: list[str] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def again_and_again(self, once: Callable[[], None], pause_s: float) -> None:
+        while not self.ended.wait(pause_s):
+            try:
+                once()
+            except UnavailableError as error:
+                self.refused.append(f"unavailable: {error}")
+            except NeighbourError:
+                continue  # an API server that restarts; a load balancer leads to another one
+            except Exception as error:  # noqa: BLE001 - all of it is told
+                self.refused.append(f"{type(error).__name__}: {error}")
+            else:
+                next(self.done)
+
+
+@dataclass
+class Workload:
+    """A workload's pods, as kubelet keeps them.
+
+    Attributes:
+        clients: The API servers.
+        account: Whose tokens they have.
+        audience: Whom the tokens are for: what the pods' manifests say.
+        config_map: The credential configuration, in the account's namespace.
+        folder: Where it is mounted.
+        http: For the exchange.
+        life: Of a token, as far as kubelet goes.
+    """
+
+    clients: Sequence[KubeClient]
+    account: ServiceAccountRef
+    audience: str
+    config_map: str
+    folder: Path
+    http: httpx2.Client
+    life: timedelta
+
+    def sync(self) -> None:
+        """Bring the config map, file by file, as it is now."""
+        found = get_config_map(random.choice(self.clients), self.account.namespace, self.config_map)
+        assert found is not None
+        for key in ("config", f"config{SUFFIX}"):
+            target, swap = self.folder / key, self.folder / f".{key}"
+            if key in found.data:
+                swap.write_text(found.data[key])
+                swap.replace(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    def token(self) -> Secret[str]:
+        return request_token(random.choice(self.clients), self.account, audiences=[self.audience]).value
+
+    def pod(self) -> Callable[[], None]:
+        """Start a program that reads its configuration once, and chooses the provider by the token; return one exchange of it."""
+        exchanger = Exchanger.from_config(load_credential_config(self.folder / "config"), http=self.http)
+        held, until_s = self.token(), time.monotonic() + self._renewed_after_s()
+
+        def once() -> None:
+            nonlocal held, until_s
+            if time.monotonic() > until_s:
+                held, until_s = self.token(), time.monotonic() + self._renewed_after_s()
+            exchanger.federated_token(held)
+
+        return once
+
+    def _renewed_after_s(self) -> float:
+        return 0.8 * self.life.total_seconds() * random.random()
+
+
+def caller(clients: Sequence[KubeClient], account: ServiceAccountRef, issuers: Sequence[str], folder: Path) -> Callable[[], None]:
+    """Return one call of a service that is guarded by a policy with these issuers."""
+    (folder / "jwks.json").write_bytes(get_jwks(clients[0]))
+    names = {f"issuer-{number}": issuer for number, issuer in enumerate(issuers)}
+    policy = {
+        "apiVersion": "podpass.dev/v1alpha1",
+        "kind": "InvokerPolicy",
+        "metadata": {"name": "orders"},
+        "spec": {
+            "audiences": [AUDIENCE],
+            "issuers": {name: {"kind": "kubernetes", "url": issuer, "keys": {"file": "jwks.json"}} for name, issuer in names.items()},
+            "rules": [{"paths": ["/**"], "members": [f"kubernetes:{name}/{account.namespace}/{account.name}" for name in names]}],
+        },
+    }
+    (folder / "policy.yaml").write_text(yaml.safe_dump(policy))
+    guard = Guard.from_file(folder / "policy.yaml")
+
+    def once() -> None:
+        token = request_token(random.choice(clients), account, audiences=[AUDIENCE]).value
+        verdict = guard.decide(Incoming("GET", b"/orders", [(b"authorization", f"Bearer {token.reveal()}".encode())]))
+        assert isinstance(verdict, Allow), verdict
+
+    return once
+
+
+@contextmanager
+def loaded(workload: Workload, call: Callable[[], None], *, pods: int, pause_s: float, calls_a_second: float) -> Iterator[Load]:
+    """Have pods exchange and callers call while the block runs."""
+    load = Load()
+    workload.sync()
+
+    def sync() -> None:
+        while not load.ended.wait(0.2):
+            with suppress(PodpassError):
+                workload.sync()
+
+    threads = [threading.Thread(target=sync)]
+    threads += [threading.Thread(target=load.again_and_again, args=(workload.pod(), pause_s)) for _ in range(pods)]
+    threads += [threading.Thread(target=load.again_and_again, args=(call, 1 / calls_a_second))]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        load.ended.set()
+        for thread in threads:
+            thread.join()
