@@ -11,6 +11,7 @@ import click
 
 from podpass.cli.rotating import Duration, Screen, check_begins, continued, longest_life
 from podpass.cli.session import Session, confirm, file_option, opened, yes_option
+from podpass.cli.single_key import refuse_single_key
 from podpass.cli.wrapping import wrap
 from podpass.errors import PlanError
 
@@ -84,9 +85,11 @@ def _rotate_key(session: Session, *, resume: bool, abort: bool, longest_token: t
 
     with _live(session) as (sides, ledger):
         rotation = ledger.read()
-        portrait = draw(gather(session.cluster))
+        evidence = gather(session.cluster)
+        portrait = draw(evidence)
         if rotation is None:
             check_begins("--key", resume=resume, abort=abort)
+            refuse_single_key(session, evidence)
             rotation = _begun(sides, longest_life(portrait, longest_token))
         else:
             rotation = continued(rotation, resume=resume, abort=abort)
