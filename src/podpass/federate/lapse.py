@@ -35,6 +35,16 @@ def traced(
     return tuple(_traced(change, wanted.get(change.address), receipt, offered, pool) for change in changes)
 
 
+def without_foreign(changes: Iterable[Change]) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+    """Return the changes, and those config maps of selected accounts that somebody else has made already.
+
+    Whoever may label an account often may make config maps beside it, too, and must not be able to stop the plan of all others by one.
+    """
+    known = tuple(changes)
+    foreign = tuple(one for one in known if one.action is Action.ADOPT and one.origin and one.kind is Kind.CONFIG_MAP)
+    return tuple(one for one in known if one not in foreign), foreign
+
+
 def _traced(change: Change, resource: Resource | None, receipt: Receipt, offered: set[object], pool: PoolName) -> Change:
     if resource is not None:
         return replace(change, origin=resource.origin)

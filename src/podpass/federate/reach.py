@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from podpass.config.federation import AccountSelector, Federation, Workload
+from podpass.federate.change import Change
 from podpass.federate.plan import Caution
 from podpass.federate.selection import Match, Selected, command, described
 from podpass.names import ServiceAccountRef
@@ -19,6 +20,17 @@ def cautions(selected: Selected) -> Iterator[Caution]:
     for workload in selected.federation.workloads:
         if workload.is_namespace:
             yield _of_namespace(selected, workload)
+
+
+def foreign(changes: Iterable[Change]) -> Iterator[Caution]:
+    """Return a word on each config map that a selector asks for and that somebody else has made."""
+    for change in changes:
+        name = f"{change.identity['namespace']}/{change.identity['name']}"
+        yield Caution(
+            "selected-config-map",
+            f"The config map {name}, which {change.origin} asks for, is somebody else's, so it is left as it is. "
+            f"`kubectl -n {change.identity['namespace']} delete configmap {change.identity['name']}` makes room for podpass's.",
+        )
 
 
 def _of_match(federation: Federation, match: Match) -> Iterator[Caution]:

@@ -73,13 +73,13 @@ def select_service_accounts(
 ) -> Iterator[tuple[ServiceAccountRef, Thing]]:
     """Return the service accounts with these labels, in one namespace or in all, page by page.
 
-    A server that does not know the selector would send them all; what does not match is left out.
+    A server that does not know the selector would send them all; what does not match is left out, and what is being deleted.
     """
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts" if namespace else "/api/v1/serviceaccounts"
     what = f"the service accounts of the namespace {namespace}" if namespace else "the service accounts of all namespaces"
     for item in list_objects(client, path, what, labels=str(labels)):
         thing = _found(item)
-        if thing and labels.holds(thing.labels):
+        if thing and labels.holds(thing.labels) and not item["metadata"].get("deletionTimestamp"):
             yield ServiceAccountRef(str(item["metadata"].get("namespace")), thing.name), thing
 
 

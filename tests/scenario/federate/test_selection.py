@@ -4,6 +4,7 @@
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from podpass.google import iam
 from podpass.google.policy import add_member
 from podpass.google.policy_edit import edit_policy
 from podpass.google.projects import ProjectPolicy
-from podpass.kube.client import Request
-from podpass.kube.config_maps import get_config_map, replace_config_map
+from podpass.kube.client import KubeClient, Request
+from podpass.kube.config_maps import ConfigMap, create_config_map, get_config_map, replace_config_map
+from podpass.kube.fault import KubeFault, KubeRefusedError
 from podpass.kube.objects import ensure_namespace
 from podpass.names import PoolName
 from scenario.federate.conftest import Story
@@ -225,6 +227,61 @@ def test_whoever_labels_an_account_cannot_stop_the_plan_by_its_name(cluster: Clu
     cluster.declare(cluster.selector())
     out = shown(story.done("apply", "--yes"))
     assert f"finds {long}, of which Google could make no principal" in out, out
+    assert cluster.members() == subjects([one])
+
+
+def test_nor_by_a_config_map_that_was_there_before(cluster: Cluster) -> None:
+    story = cluster.story
+    ensure_namespace(story.kube, f"{story.name}-x")
+    one, two = cluster.account("one", app=story.name), cluster.account("two", namespace=f"{story.name}-x", app=story.name)
+    theirs = create_config_map(story.kube, ConfigMap(f"{story.name}-x", "google", {"config": "theirs"}))
+    cluster.declare({**cluster.selector(), "credentials": {"configMap": "google"}})
+    assert f"The config map {story.name}-x/google, which spec.workloads[0] asks for, is somebody else's" in shown(
+        story.done("apply", "--yes")
+    )
+    assert cluster.members() == subjects([one, two])
+    found = get_config_map(story.kube, f"{story.name}-x", "google")
+    assert found
+    assert (found.uid, found.data) == (theirs.uid, {"config": "theirs"})
+    story.done("destroy", "--yes")
+    assert get_config_map(story.kube, f"{story.name}-x", "google")
+
+
+def test_a_server_that_knows_no_selector_selects_nobody_else(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    story, call = cluster.story, KubeClient.call
+    one = cluster.account("one", app=story.name)
+    cluster.account("other", app="other")
+
+    def deaf(client: KubeClient, request: Request) -> dict[str, Any]:
+        query = {name: value for name, value in request.query.items() if name != "labelSelector"}
+        return call(client, replace(request, query=query))
+
+    monkeypatch.setattr(KubeClient, "call", deaf)
+    cluster.declare(cluster.selector())
+    story.done("apply", "--yes")
+    assert cluster.members() == subjects([one])
+
+
+def test_who_may_not_list_accounts_is_told_so_and_asked_in_the_named_namespaces_alone(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story, call = cluster.story, KubeClient.call
+    one = cluster.account("one", app=story.name)
+    forbidden = {"/api/v1/serviceaccounts"}
+
+    def restricted(client: KubeClient, request: Request) -> dict[str, Any]:
+        if request.path in forbidden:
+            raise KubeRefusedError(KubeFault(403, "Forbidden", "cannot list"), request.doing, "test")
+        return call(client, request)
+
+    monkeypatch.setattr(KubeClient, "call", restricted)
+    cluster.declare(cluster.selector())
+    assert "list the service accounts of all namespaces" in str(story.run("plan").error)
+    others = [f"{story.name}-{index}" for index in range(4)]
+    for name in others:
+        ensure_namespace(story.kube, name)
+    cluster.declare(cluster.selector(namespaces=[cluster.namespace, *others]))
+    story.done("apply", "--yes")
     assert cluster.members() == subjects([one])
 
 
