@@ -70,4 +70,4 @@ def unasked(move: IssuerMove, pods: Collection[str] | None) -> list[str]:
         return []
     names = sorted(pods)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - a few, to know them by
-    return [f"{', '.join(names[:3])}{more} still ask for tokens for {move.leaves.provider}. {cure}"]
+    return [f"Pods still ask for tokens for {move.leaves.provider}: {', '.join(names[:3])}{more}. {cure}"]

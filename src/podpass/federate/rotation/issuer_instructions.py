@@ -88,7 +88,8 @@ def after_switch(move: IssuerMove, pods: Iterable[str] | None) -> Instruction:
     """Return what is to be restarted: programs that have read a configuration of the leaving provider."""
     purpose = (
         f"New pods find {move.stays.provider} in their credential configuration. Restart those whose programs have read the former one: "
-        "when kubelet has renewed their tokens, Google refuses what they ask for."
+        "when kubelet has renewed their tokens, Google refuses what they ask for. Either audience is good for either provider; let "
+        f"manifests name {move.stays.provider} before the last step, or list {move.leaves.provider} in google.provider.formerIds."
     )
     if pods is None:
         return Instruction(purpose, ("# podpass may not list pods; all that were started before this moment",))
