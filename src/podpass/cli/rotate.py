@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podpass.cli.rotating import Duration, Screen, check_begins, continued, longest_life
+from podpass.cli.rotating import Duration, Screen, check_begins, continued, longest_life, outliving
 from podpass.cli.session import Session, confirm, file_option, opened, yes_option
 from podpass.cli.single_key import refuse_single_key
 from podpass.cli.wrapping import wrap
@@ -41,6 +41,13 @@ _TITLES = {
 )
 @click.option("--wait", type=Duration(), default="10m", show_default=True, help="How long to wait at a gate in this run.")
 @click.option(
+    "--removed-server",
+    "removed",
+    metavar="ADDRESS",
+    multiple=True,
+    help="An API server that was removed for good, as the rotation names it: it is not waited for. Repeatable.",
+)
+@click.option(
     "--with-refusals", is_flag=True, help="With --issuer: move a cluster, too, that refuses old tokens when the new issuer signs."
 )
 @yes_option
@@ -53,6 +60,7 @@ def command(  # noqa: PLR0913 - the options are what they are
     abort: bool,
     longest_token: timedelta | None,
     wait: timedelta,
+    removed: tuple[str, ...],
     with_refusals: bool,
     yes: bool,
 ) -> None:
@@ -71,13 +79,15 @@ def command(  # noqa: PLR0913 - the options are what they are
         raise click.UsageError("--with-refusals is for --issuer.")
     with opened(file) as session:
         if of_key:
-            _rotate_key(session, resume=resume, abort=abort, longest_token=longest_token, wait=wait, yes=yes)
+            _rotate_key(session, resume=resume, abort=abort, longest_token=longest_token, wait=wait, removed=removed, yes=yes)
         else:
             begin = rotate_issuer.Beginning(longest_token, with_refusals=with_refusals)
-            rotate_issuer.run(session, begin, resume=resume, abort=abort, wait=wait, yes=yes)
+            rotate_issuer.run(session, begin, resume=resume, abort=abort, wait=wait, removed=removed, yes=yes)
 
 
-def _rotate_key(session: Session, *, resume: bool, abort: bool, longest_token: timedelta | None, wait: timedelta, yes: bool) -> None:
+def _rotate_key(
+    session: Session, *, resume: bool, abort: bool, longest_token: timedelta | None, wait: timedelta, removed: tuple[str, ...], yes: bool
+) -> None:
     """Rotate the key, or go on with it, or back."""
     from podpass.federate.clusters.gathering import gather
     from podpass.federate.clusters.portrait import draw
@@ -85,6 +95,7 @@ def _rotate_key(session: Session, *, resume: bool, abort: bool, longest_token: t
 
     with _live(session) as (sides, ledger):
         rotation = ledger.read()
+        ledger.lost(removed)
         evidence = gather(session.cluster)
         portrait = draw(evidence)
         if rotation is None:
@@ -92,7 +103,7 @@ def _rotate_key(session: Session, *, resume: bool, abort: bool, longest_token: t
             refuse_single_key(session, evidence)
             rotation = _begun(sides, longest_life(portrait, longest_token))
         else:
-            rotation = continued(rotation, resume=resume, abort=abort)
+            rotation = outliving(continued(rotation, resume=resume, abort=abort), portrait, longest_token)
         _inventory(session, rotation)
         confirm("Go on?", yes=yes, command="rotate")
         distribution = portrait.distribution.value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podpass.cli.rotating import Screen, check_begins, continued, longest_life
+from podpass.cli.rotating import Screen, check_begins, continued, longest_life, outliving
 from podpass.cli.session import Session, confirm
 from podpass.cli.wrapping import wrap
 from podpass.errors import UnsafePlanError
@@ -47,7 +47,7 @@ class Beginning:
     with_refusals: bool
 
 
-def run(session: Session, beginning: Beginning, *, resume: bool, abort: bool, wait: timedelta, yes: bool) -> None:
+def run(session: Session, beginning: Beginning, *, resume: bool, abort: bool, wait: timedelta, removed: tuple[str, ...], yes: bool) -> None:
     """Move the issuer, or go on with it, or back."""
     from podpass.federate.clusters.gathering import gather
     from podpass.federate.clusters.portrait import draw
@@ -60,6 +60,7 @@ def run(session: Session, beginning: Beginning, *, resume: bool, abort: bool, wa
 
     ledger = MoveLedger(session.cluster, session.federation.name)
     move = ledger.read()
+    ledger.lost(removed)
     if move is None:
         check_begins("--issuer", resume=resume, abort=abort)
     prepared = prepare(session.federation, session.google, session.cluster)
@@ -70,7 +71,7 @@ def run(session: Session, beginning: Beginning, *, resume: bool, abort: bool, wa
         move = _begun(prepared, beginning, portrait, evidence, distribution)
         is_new = True
     else:
-        move, is_new = continued(move, resume=resume, abort=abort), False
+        move, is_new = outliving(continued(move, resume=resume, abort=abort), portrait, beginning.longest_token), False
     with new_http() as http:
         sides = MoveSides.of(session.federation, prepared, move, http)
         if is_new:

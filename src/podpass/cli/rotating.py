@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -51,8 +52,8 @@ def continued(rotation: S, *, resume: bool, abort: bool) -> S:
         ConfigError: Nobody said that it is to go on, or back.
         PlanError: It cannot go back.
     """
-    if abort:
-        return rotation.turned_back()
+    if abort:  # said again, where the run that turned back was stopped
+        return rotation if rotation.is_back else rotation.turned_back()
     if not resume:
         raise ConfigError(
             f"A rotation is under way: its next step is `{rotation.phase}`.",
@@ -61,6 +62,18 @@ def continued(rotation: S, *, resume: bool, abort: bool) -> S:
             code="config.rotation-under-way",
         )
     return rotation
+
+
+def outliving(rotation: S, portrait: "Portrait", said: timedelta | None) -> S:
+    """Return it with the longest life that may be relied on: one shorter than the cluster's is a person's word, not the state's."""
+    longest = longest_life(portrait, said)
+    if said is None and rotation.longest_token >= longest:
+        return rotation
+    if said is None:
+        kept, seen = (f"{life.total_seconds() / 3600:g} h" for life in (rotation.longest_token, longest))
+        told = f"The state says that a token lives {kept} at most, the cluster {seen}: {seen} counts, unless you say --longest-token again."
+        click.secho(wrap(told), fg="yellow")
+    return replace(rotation, longest_token=longest)
 
 
 def check_begins(option: str, *, resume: bool, abort: bool) -> None:

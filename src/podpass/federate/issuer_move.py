@@ -168,6 +168,10 @@ class IssuerMove:
         """Return it after a server was seen to sign with the leaving issuer again: its tokens are waited for, too."""
         return replace(self, phase=MovePhase.SWITCH, switched_at=None)
 
+    def waiting(self) -> Self:
+        """Return it where it was said to be further than the last token lets it be."""
+        return replace(self, phase=MovePhase.WAIT)
+
     def stepped(self) -> Self:
         """Return it after a step that nothing has to be remembered of."""
         phases = list(MovePhase)
@@ -287,7 +291,9 @@ class IssuerMove:
     def _is_sound(self) -> bool:
         """Tell whether a walk can have got here."""
         are_two = self.former.provider != self.coming.provider and self.former.issuer != self.coming.issuer
-        has_switched = self.wait_ends is not None or self.phase not in {MovePhase.CONFIGURE, MovePhase.WAIT}
+        # Forward nobody comes past the wait without it; back it is left out where the coming issuer has never signed.
+        must_wait = {MovePhase.CONFIGURE, MovePhase.WAIT} | (set() if self.is_back else _NO_WAY_BACK)
+        has_switched = self.wait_ends is not None or self.phase not in must_wait
         has_told = self.told_at is not None or self.phase not in {MovePhase.SWITCH, MovePhase.CONFIGURE, MovePhase.WAIT}
         # A server that relapses during the wait brings the switch again, with the configurations changed already.
         is_turned = self.is_back or self.phase is MovePhase.SWITCH or self.is_configured == (self.phase not in _BEFORE_ANY_TOKEN)

@@ -37,6 +37,10 @@ _CONNECT_TIMEOUT_S = 5.0
 _PAUSES_S: Final = (0.2, 0.6, 1.2)
 _LONGEST_PAUSE_S: Final = 10.0
 _SERVER_ERROR = 500
+# A page of 500 pods has some 10 MB, one of config maps 500 times what is in them: `lists` asks for less when a page is too much.
+LIMIT_ANSWER_BYTES: Final = 64 * 1024 * 1024
+# What API servers compress with. Others pack a gigabyte into what is read at once.
+_ENCODINGS: Final = frozenset({"", "identity", "gzip"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,19 @@ class Request:
     def may_repeat(self) -> bool:
         """Whether making it twice is as good as once."""
         return self.verb == "GET" or self.is_question or self.is_by_uid
+
+
+class AnswerTooLargeError(UnexpectedAnswerError):
+    """The cluster sent more than podpass reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: httpx2.Headers
+    content: bytes
+    is_success: bool
+    is_redirect: bool
 
 
 class KubeClient:
@@ -98,7 +115,7 @@ class KubeClient:
         Raises:
             KubeRefusedError: 4xx, with the Status.
             UnreachableError: No answer, or 5xx.
-            UnexpectedAnswerError: No JSON object, or a redirect.
+            UnexpectedAnswerError: No JSON object, a redirect, or more than 64 MiB.
         """
         content = self.send(request)
         try:
@@ -127,40 +144,58 @@ class KubeClient:
         pauses = iter(_PAUSES_S)
         while True:
             try:
-                response = self._once(request)
+                answer = self._once(request)
             except (httpx2.RequestError, LightkubeError) as error:
                 if not request.may_repeat or _is_lasting(error) or (pause := next(pauses, None)) is None:
                     raise self._unreachable(request, error) from error
             else:
-                if response.is_success:
-                    return response.content
-                if not _is_passing(request, response.status_code) or (pause := next(pauses, None)) is None:
-                    raise self._refused(request, response)
-                pause = max(pause, _asked_pause_s(response))
+                if answer.is_success:
+                    return answer.content
+                if not _is_passing(request, answer.status) or (pause := next(pauses, None)) is None:
+                    raise self._refused(request, answer)
+                pause = max(pause, _asked_pause_s(answer))
             self._sleep(pause)
 
-    def _once(self, request: Request) -> httpx2.Response:
+    def _once(self, request: Request) -> _Answer:
         name = self.access.tls_server_name
-        response = self._http.request(
+        with self._http.stream(
             request.verb,
             request.path,
             params=request.query or None,
             # Not JSON alone: /openid/v1/jwks is to be had as application/jwk-set+json only, and else answered with 406.
-            headers={"accept": "application/json, */*;q=0.8"},
+            headers={"accept": "application/json, */*;q=0.8", "accept-encoding": "gzip"},
             json=request.body,
             extensions={"sni_hostname": name} if name else None,
-        )
+        ) as response:
+            content = self._content(request, response)
         log.debug("%s %s -> %d", request.verb, request.path, response.status_code)
-        return response
+        return _Answer(response.status_code, response.headers, content, response.is_success, response.is_redirect)
 
-    def _refused(self, request: Request, response: httpx2.Response) -> KubeRefusedError | UnreachableError | UnexpectedAnswerError:
-        if response.is_redirect:
+    def _content(self, request: Request, response: httpx2.Response) -> bytes:
+        """Read a body up to the limit."""
+        if response.headers.get("content-encoding", "") not in _ENCODINGS:
+            raise UnexpectedAnswerError(f"{self.access.server} compresses its answers in a way that podpass did not ask for.")
+        parts: list[bytes] = []
+        count = 0
+        for part in response.iter_bytes():
+            parts.append(part)
+            count += len(part)
+            if count > LIMIT_ANSWER_BYTES:
+                raise AnswerTooLargeError(
+                    f"The cluster's answer to the request to {request.doing} is too large.",
+                    f"podpass reads {LIMIT_ANSWER_BYTES} bytes at most.",
+                    f"Check that the context {self.access.context!r} names a Kubernetes API server.",
+                )
+        return b"".join(parts)
+
+    def _refused(self, request: Request, answer: _Answer) -> KubeRefusedError | UnreachableError | UnexpectedAnswerError:
+        if answer.is_redirect:
             return UnexpectedAnswerError(
-                f"The request to {request.doing} was answered with a redirect ({response.status_code}).",
+                f"The request to {request.doing} was answered with a redirect ({answer.status}).",
                 "API servers do not redirect, and podpass never sends a credential along.",
                 f"Correct the server of context {self.access.context!r} in the kubeconfig: it is {self.access.server}.",
             )
-        fault = KubeFault.parse(response.status_code, response.content)
+        fault = KubeFault.parse(answer.status, answer.content)
         if fault.code == httpx2.codes.NOT_IMPLEMENTED or fault.code < _SERVER_ERROR:
             return KubeRefusedError(fault, request.doing, self.access.context)
         what = f"The cluster (context {self.access.context!r}) could not {request.doing} ({fault.code})."
@@ -209,9 +244,9 @@ def connect(access: ClusterAccess, *, transport: httpx2.BaseTransport | None = N
     return KubeClient(access, http)
 
 
-def _asked_pause_s(response: httpx2.Response) -> float:
+def _asked_pause_s(answer: _Answer) -> float:
     """Return the seconds that a busy server asks for; the real one asks for one."""
-    text = response.headers.get("retry-after", "")
+    text = answer.headers.get("retry-after", "")
     return min(float(text), _LONGEST_PAUSE_S) if text.isdecimal() else 0.0
 
 

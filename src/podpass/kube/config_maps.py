@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Self
 
 from podpass.errors import UnexpectedAnswerError
@@ -24,6 +25,7 @@ class ConfigMap:
         labels: Of its metadata.
         resource_version: Which version this is; empty for one that was not read.
         uid: Tells it from a later one of the same name.
+        created_at: When, by the API server, which lets nobody change it; None for one that was not read.
         rest: What else the API server said of it (`binaryData`, `immutable`, owners); goes back with every replacement.
     """
 
@@ -34,6 +36,7 @@ class ConfigMap:
     labels: Mapping[str, str] = field(default_factory=dict)
     resource_version: str = ""
     uid: str = ""
+    created_at: datetime | None = None
     rest: Json = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -52,6 +55,7 @@ class ConfigMap:
             labels=dict(metadata.get("labels") or {}),
             resource_version=str(metadata["resourceVersion"]),
             uid=str(metadata.get("uid", "")),
+            created_at=_moment(metadata.get("creationTimestamp")),
             rest={**rest, "metadata": kept} if kept else rest,
         )
 
@@ -122,6 +126,14 @@ def delete_config_map(client: KubeClient, config_map: ConfigMap) -> bool:
     path = _path(config_map.namespace, config_map.name)
     request = Request("DELETE", path, f"delete the config map {config_map}", body=body, is_by_uid=bool(config_map.uid))
     return client.find(request) is not None
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _collection(namespace: str) -> str:

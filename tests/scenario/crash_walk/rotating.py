@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 import httpx2
 import yaml
 
-from podpass.cli.rotate import _TITLES
 from podpass.exchange.exchanger import Exchanger
+from podpass.federate.rotation.instructions import instruction
 from podpass.federate.rotation.rotation import Phase
 from podpass.kube.client import KubeClient, connect
 from podpass.kube.kubeconfig import from_dict
@@ -42,7 +42,11 @@ _FEDERATION: Final = {
         "workloads": [{"serviceAccount": str(ACCOUNT), "roles": ["roles/storage.admin"]}],
     },
 }
-_ASKED: Final = {_TITLES[phase]: phase for phase in (Phase.ANNOUNCE, Phase.SWITCH, Phase.RETIRE)}
+# What is said first of the API server's flags tells the steps apart.
+_ASKED: Final = {
+    next(line for line in instruction(phase, None).lines if line.startswith("kube-apiserver: ")): phase
+    for phase in (Phase.ANNOUNCE, Phase.SWITCH, Phase.RETIRE)
+}
 
 
 def write_federation(folder: Path) -> Path:
@@ -98,7 +102,7 @@ class Person:
             while not is_over:
                 is_over = self._ended.is_set()
                 text = self.output.read_text()
-                asked = [_ASKED[line] for line in text.splitlines() if line in _ASKED]
+                asked = [_ASKED[line.strip()] for line in text.splitlines() if line.strip() in _ASKED]
                 for phase in asked[done:]:
                     self._do(phase, is_back="Going back with" in text)
                 done = len(asked)
@@ -191,17 +195,20 @@ class Trip:
         if "[config.rotation-none]" in said:
             is_over = self.person.kids == [NEW] or direction == "--abort"
             return None if is_over else rotate(self.file)
-        if "[config.rotation-under-way]" in said or "goes back already" in said:
+        if "[config.rotation-under-way]" in said:
             return rotate(self.file, "--resume")
         return rotate(self.file, direction)
 
     def finish(self, direction: str, weathers: tuple[int, ...] = (0,) * 4) -> None:
         """Run until it is done."""
+        said = []
         for every in weathers:
             arguments = self.next_arguments(direction)
             if arguments is None or self.run(arguments, Gallows(), every) == 0:
                 return
-        raise AssertionError(self.world.said)
+            said.append(self.world.said)
+        if self.next_arguments(direction) is not None:
+            raise AssertionError("\n".join(said))
 
 
 def _client(environment: Mapping[str, str]) -> httpx2.Client:

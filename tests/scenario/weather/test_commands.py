@@ -48,7 +48,7 @@ def test_a_storm_at_google_changes_nothing_but_the_time(story: Story) -> None:
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=str)
 def test_what_a_failing_api_server_leaves_is_finished_by_the_next_run(story: Story, trouble: dict[str, Any]) -> None:
-    """The first writing of each kind fails; writings to the cluster are not repeated by themselves."""
+    """The first writing of each kind fails; of the cluster's, only deletions are repeated by themselves."""
     before = story.sandbox.dump()["kubernetes"]
     for command in ("apply", "destroy"):
         verbs = ("create", "update", "delete")
@@ -57,6 +57,6 @@ def test_what_a_failing_api_server_leaves_is_finished_by_the_next_run(story: Sto
             *({"match": CLUSTER | {"method": f"kubernetes.configmaps.{verb}"}, "when": {"nth": 1}, "then": trouble} for verb in verbs),
         )
         assert patiently(lambda: story.run(command, "--yes")).code == 0  # noqa: B023 - called in this turn of the loop
-        assert struck(story) >= 2
+        assert struck(story) >= (2 if command == "apply" else 1)  # destroy only deletes
         story.sandbox.clear_faults()
     assert story.sandbox.dump()["kubernetes"] == before

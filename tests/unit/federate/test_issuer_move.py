@@ -112,6 +112,14 @@ def test_a_state_that_no_move_has_is_refused(written: str, forged: str) -> None:
         IssuerMove.from_text(text.replace(written, forged), origin="here")
 
 
+@pytest.mark.parametrize("phase", ["drop", "forget", "done"])
+def test_past_the_wait_without_a_switch_is_a_state_that_no_move_has(phase: str) -> None:
+    text = WAITING.to_text().replace('"phase": "wait"', f'"phase": "{phase}"')
+    assert IssuerMove.from_text(text, origin="here").phase == phase
+    with pytest.raises(ConfigError, match="not a move of the issuer that this podpass can read"):
+        IssuerMove.from_text(text.replace('"switchedAt": "2026-11-22T08:00:00+00:00"', '"switchedAt": null'), origin="here")
+
+
 def test_the_control_plane_is_not_taken_to_a_stage_before_its_time() -> None:
     assert [one.forbids("switch") for one in FORWARD] == [True] * 3 + [False] * 6
     assert [one.forbids("drop") for one in FORWARD] == [True] * 6 + [False] * 3

@@ -55,7 +55,7 @@ class Recorded:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
+        return httpx2.Response(answer.status_code, headers=answer.headers, stream=answer.stream)
 
     def client(self, content: Mapping[str, Any] | None = None) -> KubeClient:
         """Return a client that asks this server."""

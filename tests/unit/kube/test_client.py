@@ -2,17 +2,21 @@
 # ruff: noqa: E501 - the lines of the table are what the reader sees, whole
 """What the cluster refuses, and what is said; what is repeated; and that no credential is seen."""
 
+import gzip
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 import httpx2
 import pytest
 
 from podpass.errors import UnexpectedAnswerError, UnreachableError
+from podpass.kube import client as clients
 from podpass.kube import config_maps
 from podpass.kube.client import Request
 from podpass.kube.config_maps import ConfigMap
 from podpass.kube.fault import FaultKind, KubeRefusedError
+from podpass.kube.lists import list_objects
 from unit.kube.api_server import TOKEN, cluster, kubeconfig, status
 
 GET = Request("GET", "/api/v1/namespaces/default/configmaps/x", "read the config map default/x")
@@ -182,3 +186,33 @@ def test_what_is_not_implemented_is_asked_for_once() -> None:
         there.client().call(Request("GET", "/api/v1/x", "look"))
     assert len(there.asked) == 1
     assert there.slept == []
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_an_answer_is_read_up_to_the_limit_compressed_or_not(monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]) -> None:
+    monkeypatch.setattr(clients, "LIMIT_ANSWER_BYTES", 1000)
+    headers = {"content-encoding": "gzip"} if pack is gzip.compress else {}
+    just = b'{"a": "' + 991 * b"x" + b'"}'
+    assert len(cluster(httpx2.Response(200, headers=headers, stream=httpx2.ByteStream(pack(just)))).client().call(GET)["a"]) == 991
+    for code in (200, 403):
+        there = cluster(httpx2.Response(code, headers=headers, stream=httpx2.ByteStream(pack(just + b" "))))
+        with pytest.raises(clients.AnswerTooLargeError, match="too large"):
+            there.client().call(GET)
+        assert len(there.asked) == 1
+
+
+def test_an_answer_that_is_packed_otherwise_is_refused() -> None:
+    there = cluster(httpx2.Response(200, headers={"content-encoding": "gzip, gzip"}, stream=httpx2.ByteStream(b"{}")))
+    with pytest.raises(UnexpectedAnswerError, match="did not ask for"):
+        there.client().call(GET)
+    assert there.asked[0].headers["accept-encoding"] == "gzip"
+
+
+def test_a_page_that_is_too_much_is_asked_for_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "LIMIT_ANSWER_BYTES", 300)
+    much, more, last = {"items": [{"a": 400 * "x"}]}, {"items": [{"n": 1}], "metadata": {"continue": "c"}}, {"items": [{"n": 2}]}
+    there = cluster(much, more, last)
+    assert [item["n"] for item in list_objects(there.client(), "/api/v1/x", "the x")] == [1, 2]
+    assert there.lines == ["GET /api/v1/x?limit=500", "GET /api/v1/x?limit=50", "GET /api/v1/x?limit=50&continue=c"]
+    with pytest.raises(clients.AnswerTooLargeError):
+        list(list_objects(cluster(much).client(), "/api/v1/x", "the x"))

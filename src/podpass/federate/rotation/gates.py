@@ -15,6 +15,15 @@ def answered(plane: ControlPlane) -> list[str]:
     return list(_silent(plane))
 
 
+def listed(known: Collection[str], plane: ControlPlane) -> list[str]:
+    """No server that was met before has left the cluster's list: one that is down leaves it within seconds, and is not asked."""
+    return [
+        f"{name} is not among the cluster's API servers now, and was before: it is down, or gone. Bring it back; "
+        f"if it was removed for good, resume with --removed-server {name}."
+        for name in sorted(set(known) - plane.listed)
+    ]
+
+
 def announced(rotation: Rotation, plane: ControlPlane) -> list[str]:
     """Every server serves the old keys and one new one, the same."""
     found: list[str] = list(_silent(plane))
@@ -58,11 +67,23 @@ def switched(rotation: Rotation, plane: ControlPlane) -> list[str]:
     return found
 
 
+def unswitched(rotation: Rotation, plane: ControlPlane) -> bool:
+    """Tell whether a leaving key signs somewhere while every server still serves it: what is written of the switch is not so."""
+    still = all(rotation.leaves <= server.kids for server in plane.servers)
+    return still and any(server.signer in rotation.leaves for server in plane.servers)
+
+
+def outlived(rotation: Rotation, plane: ControlPlane) -> list[str]:
+    """The last token of the leaving key has ended at every server."""
+    ends, now = rotation.wait_ends, min(server.signed_at for server in plane.servers)
+    return [f"The last token of the leaving key ends at {ends:%Y-%m-%d %H:%M:%S} UTC."] if ends and ends > now else []
+
+
 def retired(rotation: Rotation, plane: ControlPlane) -> list[str]:
-    """No server serves a leaving key, and all sign with the one that stays."""
+    """No server serves a key but those that remain, and all sign with the one that stays."""
     found = list(_silent(plane))
     for server in plane.servers:
-        if left := rotation.leaves & server.kids:
+        if left := server.kids - rotation.remains:
             found.append(f"{server.name} still serves {_short(left)}.")
         if server.signer != rotation.stays:
             found.append(f"{server.name} signs with {_short({server.signer})}, not with {_short({rotation.stays})}.")

@@ -47,6 +47,18 @@ def switched(move: IssuerMove, plane: ControlPlane) -> list[str]:
     return found
 
 
+def unswitched(move: IssuerMove, plane: ControlPlane) -> bool:
+    """Tell whether the leaving issuer signs somewhere while every server still takes it: what is written of the switch is not so."""
+    leaves = move.leaves.issuer
+    return all(leaves in server.accepted for server in plane.servers) and any(server.issuer == leaves for server in plane.servers)
+
+
+def outlived(move: IssuerMove, plane: ControlPlane) -> list[str]:
+    """The last token of the leaving issuer has ended at every server."""
+    ends, now = move.wait_ends, min(server.signed_at for server in plane.servers)
+    return [f"The last token of the leaving issuer ends at {ends:%Y-%m-%d %H:%M:%S} UTC."] if ends and ends > now else []
+
+
 def dropped(move: IssuerMove, plane: ControlPlane) -> list[str]:
     """No server takes tokens of the leaving issuer, and all sign with the one that stays."""
     found = answered(plane)

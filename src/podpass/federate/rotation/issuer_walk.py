@@ -19,6 +19,7 @@ from podpass.federate.rotation.walking import Asked, Step, Walking, moment, refu
 # the life of what it has in its cache, a minute where it does not watch.
 BROUGHT: Final = timedelta(seconds=150)
 """After how long every kubelet has brought what a config map says."""
+_TOO_EARLY: Final = "The last token of the leaving issuer has not ended yet: nothing is taken away."
 # A token that is kept to see that its issuer is still taken; it lives an hour.
 _KEPT: Final = timedelta(minutes=50)
 
@@ -140,13 +141,20 @@ class MoveWalk(Walking[IssuerMove]):
         return self.outlive(move, move.wait_ends, has_switched=lambda server: server.issuer == move.stays.issuer)
 
     def _drop(self, move: IssuerMove) -> tuple[IssuerMove, str]:
-        if gates.dropped(move, self.sides.control_plane()):
+        plane = self.until(answered)
+        if gates.unswitched(move, plane):
+            return move.unswitched(), "The leaving issuer still signs: nothing is taken away."
+        if gates.outlived(move, plane):
+            return move.waiting(), _TOO_EARLY
+        if gates.dropped(move, plane):
             self.listener.do(instructions.control_plane(move, self.distribution))
         plane = self.until(lambda plane: gates.dropped(move, plane))
         return move.stepped(), f"{who(plane, 'take', 'takes')} tokens of {move.stays.issuer} alone."
 
     def _forget(self, move: IssuerMove) -> tuple[IssuerMove, str]:
-        self.until(lambda plane: gates.dropped(move, plane))  # again, since a run may go on days later
+        plane = self.until(lambda plane: gates.dropped(move, plane))  # again, since a run may go on days later
+        if gates.outlived(move, plane):
+            return move.waiting(), _TOO_EARLY
         self.poll(lambda: gates.unasked(move, self.sides.asking(move.leaves)))
         self._act(move)
         return move.stepped(), f"Provider {move.leaves.provider} is deleted; Google can bring it back for 30 days."

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a rotation's state lives: a config map in podpass-system, replaced by compare-and-swap, gone when the rotation has ended.
 
-It has one place, whatever is rotated, so there is one rotation at a time.
+It has one place, whatever is rotated, so there is one rotation at a time. Beside it stand the API servers that the rotation has met, so
+that one that goes down later is missed.
+
+Whoever may write config maps here can write any state. No moment in it counts that lies before the config map itself was made: the API
+server says when that was, and lets nobody change it.
 """
 
+import json
 from abc import ABC, abstractmethod
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Generic, Protocol, TypeVar
 
-from podpass.errors import PlanError
+from podpass.errors import ConfigError, PlanError, UnexpectedAnswerError
 from podpass.federate import under_way
 from podpass.federate.issuer_move import KIND as MOVE
 from podpass.federate.issuer_move import IssuerMove
@@ -16,6 +24,13 @@ from podpass.federate.receipt import NAMESPACE
 from podpass.federate.rotation.rotation import Rotation
 from podpass.kube.client import KubeClient
 from podpass.kube.config_maps import ConfigMap, create_config_map, delete_config_map, get_config_map, replace_config_map
+from podpass.kube.fault import FaultKind, KubeRefusedError
+
+_SERVERS: Final = "servers.json"
+# Nobody has more API servers, even over years of rebuilding.
+_SERVERS_AT_MOST: Final = 100
+_NAME_LIMIT_CHARS: Final = 300
+_WRITTEN_MEANWHILE: Final = frozenset({FaultKind.CONFLICT, FaultKind.ALREADY_EXISTS})
 
 
 class _Text(Protocol):
@@ -34,10 +49,16 @@ class _Ledger(ABC, Generic[S]):
         self._client = client
         self._name = under_way.name_of(federation)
         self._known: ConfigMap | None = None
+        self._servers: frozenset[str] = frozenset()
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """The API servers that the rotation has met, by the addresses that the cluster lists."""
+        return self._servers
 
     @abstractmethod
-    def _read(self, text: str, origin: str) -> S:
-        """Read the state."""
+    def _read(self, text: str, origin: str, made_at: datetime) -> S:
+        """Read the state; no moment in it counts that lies before `made_at`."""
 
     def read(self) -> S | None:
         """Return the rotation that is under way; None: there is none.
@@ -49,16 +70,51 @@ class _Ledger(ABC, Generic[S]):
         self._known = get_config_map(self._client, NAMESPACE, self._name)
         if self._known is None:
             return None
-        return self._read(self._known.data.get(under_way.KEY, ""), f"The config map {NAMESPACE}/{self._name}")
+        origin, made_at = f"The config map {NAMESPACE}/{self._name}", self._known.created_at
+        if made_at is None:
+            raise UnexpectedAnswerError(f"{origin} has no creationTimestamp.")
+        self._servers = _servers(self._known.data.get(_SERVERS, "[]"), origin)
+        return self._read(self._known.data.get(under_way.KEY, ""), origin, made_at)
 
     def write(self, state: S) -> None:
         """Write the successor of what was read or written last."""
-        data = {under_way.KEY: state.to_text()}
-        if self._known is None:
-            new = ConfigMap(NAMESPACE, self._name, data)
-            self._known = create_in(self._client, lambda: create_config_map(self._client, new))
-        else:
-            self._known = replace_config_map(self._client, self._known.with_data(data))
+        self._write({under_way.KEY: state.to_text(), _SERVERS: _text(self._servers)})
+
+    def met(self, servers: Collection[str]) -> None:
+        """Keep API servers that the rotation has met."""
+        after = self._servers | frozenset(servers)
+        if after != self._servers and self._known is not None:
+            self._write({**self._known.data, _SERVERS: _text(after)})
+        self._servers = after
+
+    def lost(self, servers: Collection[str]) -> None:
+        """Forget API servers that were removed for good; kept with the next `write`.
+
+        Raises:
+            ConfigError: The rotation does not know one.
+        """
+        if unknown := sorted(set(servers) - self._servers):
+            raise ConfigError(
+                f"This rotation has met no API server {unknown[0]}.",
+                f"It has met {', '.join(sorted(self._servers)) or 'none that the cluster lists'}.",
+                "Name one of those, with --removed-server.",
+                code="config.rotation-server",
+            )
+        self._servers -= frozenset(servers)
+
+    def _write(self, data: Mapping[str, str]) -> None:
+        """Write; may be repeated where the answer was lost."""
+        try:
+            if self._known is None:
+                new = ConfigMap(NAMESPACE, self._name, data)
+                self._known = create_in(self._client, lambda: create_config_map(self._client, new))
+            else:
+                self._known = replace_config_map(self._client, self._known.with_data(data))
+        except KubeRefusedError as error:
+            there = get_config_map(self._client, NAMESPACE, self._name) if error.kind in _WRITTEN_MEANWHILE else None
+            if there is None or dict(there.data) != dict(data):
+                raise
+            self._known = there
 
     def remove(self) -> None:
         """Delete it, and the namespace where podpass made it and nothing else is in it."""
@@ -71,19 +127,49 @@ class _Ledger(ABC, Generic[S]):
 class Ledger(_Ledger[Rotation]):
     """The rotation of the signing key."""
 
-    def _read(self, text: str, origin: str) -> Rotation:
+    def _read(self, text: str, origin: str, made_at: datetime) -> Rotation:
         if under_way.kind_of(text, origin=origin) == MOVE:
             raise _other("a move of the issuer", "--issuer")
-        return Rotation.from_text(text, origin=origin)
+        found = Rotation.from_text(text, origin=origin)
+        return replace(found, switched_at=_since(made_at, found.switched_at))
 
 
 class MoveLedger(_Ledger[IssuerMove]):
     """The move of the issuer."""
 
-    def _read(self, text: str, origin: str) -> IssuerMove:
+    def _read(self, text: str, origin: str, made_at: datetime) -> IssuerMove:
         if under_way.kind_of(text, origin=origin) != MOVE:
             raise _other("a rotation of the signing key", "--key")
-        return IssuerMove.from_text(text, origin=origin)
+        found = IssuerMove.from_text(text, origin=origin)
+        return replace(found, told_at=_since(made_at, found.told_at), switched_at=_since(made_at, found.switched_at))
+
+
+def _since(made_at: datetime, moment: datetime | None) -> datetime | None:
+    return max(made_at, moment) if moment else None
+
+
+def _text(servers: Collection[str]) -> str:
+    return json.dumps(sorted(servers))
+
+
+def _servers(text: str, origin: str) -> frozenset[str]:
+    """Read the servers; their names are shown on terminals."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, list) or len(value) > _SERVERS_AT_MOST or not all(_is_name(each) for each in value):
+        raise ConfigError(
+            f"{origin} does not say which API servers the rotation has met.",
+            f"Its {_SERVERS} is no list of addresses.",
+            "Find out who has changed it, and write back what was there; until then nothing is taken from it.",
+            code="config.rotation",
+        )
+    return frozenset(value)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("https://") and value.isprintable() and len(value) <= _NAME_LIMIT_CHARS
 
 
 def _other(what: str, option: str) -> PlanError:

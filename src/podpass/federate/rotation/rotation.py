@@ -97,6 +97,10 @@ class Rotation:
         """Return it after a server was seen to sign with a leaving key again: its tokens are waited for, too."""
         return replace(self, phase=Phase.SWITCH, switched_at=None)
 
+    def waiting(self) -> "Rotation":
+        """Return it where it was said to be further than the last token lets it be."""
+        return replace(self, phase=Phase.WAIT)
+
     def stepped(self) -> "Rotation":
         """Return it after a step that nothing has to be remembered of."""
         phases = list(Phase)
@@ -175,8 +179,11 @@ class Rotation:
     def _is_sound(self) -> bool:
         """Tell whether a walk can have got here."""
         has_new = bool(self.new) or self.phase is Phase.ANNOUNCE or (self.is_back and self.phase not in {Phase.SWITCH, Phase.WAIT})
-        has_moment = self.wait_ends.tzinfo is not None if self.wait_ends else self.phase is not Phase.WAIT
-        return has_new and has_moment and bool(self.old) and self.new not in self.old and timedelta() < self.longest_token <= _LONGEST
+        # Forward nobody comes past the wait without it; back it is left out where the new key has never signed.
+        must_wait = {Phase.WAIT} if self.is_back else {Phase.WAIT, Phase.RETIRE, Phase.FORGET, Phase.DONE}
+        has_moment = self.wait_ends.tzinfo is not None if self.wait_ends else self.phase not in must_wait
+        are_keys = self.signer in self.old and self.new not in self.old
+        return has_new and has_moment and are_keys and timedelta() < self.longest_token <= _LONGEST
 
 
 def _kid(value: object) -> str:

@@ -5,8 +5,9 @@ import base64
 from collections.abc import Collection
 
 from podpass.errors import MalformedTokenError
-from podpass.kube.client import Json, KubeClient, Request
+from podpass.kube.client import Json, KubeClient
 from podpass.kube.fault import KubeRefusedError
+from podpass.kube.lists import list_objects
 from podpass.verify import parse
 
 _TYPE = "kubernetes.io/service-account-token"
@@ -15,14 +16,13 @@ _TYPE = "kubernetes.io/service-account-token"
 def lasting_tokens(cluster: KubeClient, kids: Collection[str]) -> list[str] | None:
     """Return the Secrets, `namespace/name`, whose token one of these keys signed; None where the operator may not look.
 
-    The tokens are looked at for their key's id only, and kept nowhere.
+    They are read page by page; a token is looked at for its key's id only, and goes with its page.
     """
-    request = Request("GET", "/api/v1/secrets", "list token Secrets", query={"fieldSelector": f"type={_TYPE}"})
+    items = list_objects(cluster, "/api/v1/secrets", "token Secrets", fields=f"type={_TYPE}")
     try:
-        items = cluster.call(request).get("items") or []
+        return sorted(_name(item) for item in items if item.get("type") == _TYPE and _kid(item) in kids)
     except KubeRefusedError:
         return None
-    return sorted(_name(item) for item in items if item.get("type") == _TYPE and _kid(item) in kids)
 
 
 def _name(item: Json) -> str:

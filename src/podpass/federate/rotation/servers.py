@@ -58,11 +58,13 @@ class ControlPlane:
         servers: As they answered.
         is_complete: Each was asked by its own address; else one address was asked many times.
         silent: Those that gave no answer, with their reasons.
+        listed: The addresses that the cluster lists, whether or not they can be reached from here; empty where it does not say.
     """
 
     servers: tuple[Server, ...]
     is_complete: bool
     silent: tuple[str, ...] = ()
+    listed: frozenset[str] = frozenset()
 
     @property
     def kids(self) -> frozenset[str]:
@@ -86,12 +88,13 @@ def ask_all(
         NeighbourError: No server answered.
     """
     addresses = _addresses(cluster)
+    listed = frozenset(addresses)
     if addresses:
         found, silent = _ask(cluster.access, addresses, account, audience, issuers)
         if found:
-            return ControlPlane(found, is_complete=True, silent=silent)
+            return ControlPlane(found, is_complete=True, silent=silent, listed=listed)
     times = _TIMES if thoroughly else 1
-    return ControlPlane(tuple(_ask_often(cluster, account, audience, issuers, times)), is_complete=False)
+    return ControlPlane(tuple(_ask_often(cluster, account, audience, issuers, times)), is_complete=False, listed=listed)
 
 
 def _ask(

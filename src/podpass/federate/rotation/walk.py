@@ -3,13 +3,15 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.rotation import gates
 from podpass.federate.rotation.instructions import instruction
 from podpass.federate.rotation.rotation import Phase, Rotation
 from podpass.federate.rotation.walking import Asked, Step, Walking, refused, who
+
+_TOO_EARLY: Final = "The last token of the leaving key has not ended yet: nothing is taken away."
 
 
 class Sides(Asked, Protocol):
@@ -71,14 +73,22 @@ class Walk(Walking[Rotation]):
         return self.outlive(rotation, rotation.wait_ends, has_switched=lambda server: server.signer == rotation.stays)
 
     def _retire(self, rotation: Rotation) -> tuple[Rotation, str]:
-        if rotation.leaves:
+        plane = self.until(gates.answered)
+        if gates.unswitched(rotation, plane):
+            return rotation.unswitched(), "A leaving key still signs: nothing is taken away."
+        if gates.outlived(rotation, plane):
+            return rotation.waiting(), _TOO_EARLY
+        # On the way back a key may be there that was brought in and never seen.
+        if rotation.leaves or plane.kids - rotation.remains:
             self.listener.do(instruction(Phase.RETIRE, self.distribution))
             plane = self.until(lambda plane: gates.retired(rotation, plane))
             return rotation.stepped(), f"{who(plane, 'accept', 'accepts')} {rotation.stays[:12]}… alone."
         return rotation.stepped(), "No key was new."
 
     def _forget(self, rotation: Rotation) -> tuple[Rotation, str]:
-        self.until(lambda plane: gates.retired(rotation, plane))  # again, as in `_publish`
+        plane = self.until(lambda plane: gates.retired(rotation, plane))  # again, as in `_publish`
+        if gates.outlived(rotation, plane):
+            return rotation.waiting(), _TOO_EARLY
         self._google(rotation.remains, lambda kids: gates.forgotten(rotation, kids))
         return rotation.stepped(), "Google has forgotten the leaving key."
 

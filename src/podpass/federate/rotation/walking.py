@@ -7,20 +7,22 @@ step may be stopped and repeated.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from podpass.clock import Clock, SystemClock
-from podpass.errors import CredentialError, KeySetError, NeighbourError, PlanError
+from podpass.errors import CredentialError, KeySetError, NeighbourError, PlanError, UnreachableError
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.rotation import gates
 from podpass.federate.rotation.instructions import Instruction
 from podpass.federate.rotation.servers import ControlPlane, Server
 
 POLL_S: Final = 1.0
+# Clocks of servers that are further apart refuse each other's tokens.
+_SKEW: Final = timedelta(hours=1)
 
 
 class State(Protocol):
@@ -29,6 +31,11 @@ class State(Protocol):
     @property
     def phase(self) -> StrEnum:
         """What is done next; `done` at the end."""
+        ...
+
+    @property
+    def longest_token(self) -> timedelta:
+        """How long a token lives at most."""
         ...
 
     def stepped(self) -> Self:
@@ -53,7 +60,16 @@ class Asked(Protocol):
 
 
 class Keeper(Protocol[S_contra]):
-    """Where the state is kept; `ledger` has them."""
+    """Where the state is kept, and which servers there are; `ledger` has them."""
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """The servers that this rotation has met, by the addresses that the cluster lists."""
+        ...
+
+    def met(self, servers: Collection[str], /) -> None:
+        """Keep further ones."""
+        ...
 
     def write(self, state: S_contra, /) -> None:
         """Write the successor of what was read or written last."""
@@ -126,30 +142,46 @@ class Walking(ABC, Generic[S]):
             PlanError: A gate did not open in time, or the waiting takes longer; `plan.rotation-waits`. Nothing is lost: go on later.
             NeighbourError: A side gave no answer.
         """
-        self.ledger.write(rotation)
+        self._remember(rotation)
         steps = self.steps()
         while rotation.phase in steps:
             self.listener.step(rotation)
             after, detail = steps[rotation.phase](rotation)
-            self.ledger.write(after)
+            self._remember(after)
             self.listener.passed(rotation, detail)
             rotation = after
         self.ledger.remove()
         return rotation
+
+    def _remember(self, state: S) -> None:
+        """Write how far it is; a control plane that restarts is waited for."""
+        give_up = self.clock.now() + self.patience
+        while True:
+            try:
+                return self.ledger.write(state)
+            except UnreachableError:
+                if self.clock.now() >= give_up:
+                    raise
+            self.sleep(POLL_S)
 
     def until(self, gate: Callable[[ControlPlane], list[str]]) -> ControlPlane:
         """Measure until the gate is open for every server, and return them as they were then."""
         seen: list[ControlPlane] = []
 
         def unmet() -> list[str]:
-            reasons = gate(self.sides.control_plane(thoroughly=False))
+            reasons = self._unmet(gate, self.sides.control_plane(thoroughly=False))
             if not reasons:
                 seen.append(self.sides.control_plane())
-                reasons = gate(seen[-1])
+                reasons = self._unmet(gate, seen[-1])
             return reasons
 
         self.poll(unmet)
         return seen[-1]
+
+    def _unmet(self, gate: Callable[[ControlPlane], list[str]], plane: ControlPlane) -> list[str]:
+        """Ask a gate, which stays closed while a server that was met before is not there to be asked."""
+        self.ledger.met(plane.listed)
+        return [*gates.listed(self.ledger.servers, plane), *gate(plane)]
 
     def poll(self, unmet: Callable[[], list[str]]) -> None:
         """Ask again and again until nothing is unmet, as long as the patience lasts."""
@@ -164,7 +196,10 @@ class Walking(ABC, Generic[S]):
             self.sleep(POLL_S)
 
     def outlive(self, rotation: S, ends: datetime, *, has_switched: Callable[[Server], bool]) -> tuple[S, str]:
-        """Wait for the end of the last token by the servers' clocks: it is they who refuse it then, and this machine's may be wrong."""
+        """Wait for the end of the last token by the servers' clocks: it is they who refuse it then, and this machine's may be wrong.
+
+        Where the state says that the switch is yet to come, nobody has seen it: it is measured again.
+        """
         told = False
         while True:
             plane = self.until(gates.answered)
@@ -172,6 +207,8 @@ class Walking(ABC, Generic[S]):
                 names = ", ".join(sorted(again))
                 return rotation.unswitched(), f"Signed with another {self.thing} meanwhile: {names}. The wait begins again."
             left = ends - min(server.signed_at for server in plane.servers)
+            if left > rotation.longest_token + _SKEW:
+                return rotation.unswitched(), "The switch cannot have been seen when its state says: it is measured again."
             if left <= timedelta(0):
                 return rotation.stepped(), f"The last token of the leaving {self.thing} has ended ({moment(ends)}, computed)."
             if left > self.patience:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A move to another issuer over servers that disagree, relapse and lie about the time, in memory."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -49,6 +49,7 @@ class World:
     told: list[str] = field(default_factory=list)
     kept: list[IssuerMove] = field(default_factory=list)
     switched_at: datetime | None = None
+    servers: frozenset[str] = frozenset()
 
     def control_plane(self, *, thoroughly: bool = True) -> ControlPlane:
         del thoroughly
@@ -120,6 +121,9 @@ class World:
 
     def write(self, move: IssuerMove) -> None:
         self.kept.append(move)
+
+    def met(self, servers: Collection[str]) -> None:
+        self.servers |= set(servers)
 
     def remove(self) -> None:
         """Nothing is kept."""
@@ -224,6 +228,30 @@ def test_what_a_person_has_not_done_is_waited_for_and_named(phase: MovePhase, re
         world.walk(world.kept[-1], timedelta(minutes=5))
     assert caught.value.full_code == "plan.rotation-waits"
     assert "rotate --issuer --resume" in caught.value.next_step
+
+
+@pytest.mark.parametrize("phase", [MovePhase.DROP, MovePhase.FORGET])
+def test_a_state_that_claims_to_be_past_the_wait_does_not_cut_it_short(phase: MovePhase) -> None:
+    world = World()
+    waiting = world.until(MovePhase.WAIT)
+    if phase is MovePhase.FORGET:
+        world.takes = dict.fromkeys(world.takes, frozenset({NEW}))
+    kept = len(world.kept)
+    world.walk(replace(waiting, phase=phase))
+    assert [one.phase for one in world.kept[kept:]] == [phase, MovePhase.WAIT, MovePhase.DROP, MovePhase.FORGET, MovePhase.DONE]
+    assert waiting.wait_ends is not None
+    assert world.clock.now() >= waiting.wait_ends
+
+
+def test_a_state_that_claims_a_switch_that_no_server_has_made_has_it_made() -> None:
+    world = World()
+    waiting = world.until(MovePhase.WAIT)
+    world.signs = dict.fromkeys(world.signs, OLD)
+    world.clock.step(2 * DAY)
+    kept = len(world.kept)
+    world.walk(replace(waiting, phase=MovePhase.DROP))
+    assert [one.phase for one in world.kept[kept : kept + 3]] == [MovePhase.DROP, MovePhase.SWITCH, MovePhase.CONFIGURE]
+    assert world.clock.now() >= NOW + 3 * DAY
 
 
 def test_a_server_that_took_the_old_issuer_back_keeps_its_provider() -> None:

@@ -62,6 +62,7 @@ def test_what_is_no_rotation_is_refused(text: str) -> None:
         ('"new": "new"', '"new": "old"'),
         ('"new": "new"', '"new": "\\u001b[2J"'),
         ('"switchedAt": "2026-11-22T08:00:00+00:00"', '"switchedAt": "9999-12-31T08:00:00+00:00"'),
+        ('"signer": "old"', '"signer": "other"'),
         ('"old": [', '"old": "old", "former": ['),
         ('"old": [', '"old": [], "former": ['),
     ],
@@ -71,6 +72,12 @@ def test_a_state_that_no_rotation_has_is_refused(written: str, forged: str) -> N
     assert written in text
     with pytest.raises(ConfigError, match="not a rotation that this podpass can read"):
         Rotation.from_text(text.replace(written, forged), origin="here")
+
+
+@pytest.mark.parametrize("phase", ["retire", "forget", "done"])
+def test_past_the_wait_without_a_switch_is_a_state_that_no_rotation_has(phase: str) -> None:
+    with pytest.raises(ConfigError, match="not a rotation that this podpass can read"):
+        Rotation.from_text(SWITCHING.to_text().replace('switch"', f'{phase}"', 1), origin="here")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from podpass.clock import SteppedClock
-from podpass.errors import PlanError
+from podpass.errors import PlanError, UnreachableError
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.rotation import gates
 from podpass.federate.rotation.instructions import Instruction
@@ -38,6 +38,8 @@ class World:
     relapses_at: datetime | None = None
     told: list[str] = field(default_factory=list)
     kept: list[Rotation] = field(default_factory=list)
+    listed: frozenset[str] = frozenset()
+    servers: frozenset[str] = frozenset()
 
     def control_plane(self, *, thoroughly: bool = True) -> ControlPlane:
         del thoroughly
@@ -45,7 +47,8 @@ class World:
         if self.relapses_at and now >= self.relapses_at:
             self.relapses_at, self.signers["s1"] = None, "old"
         token = Secret("x", "token")
-        return ControlPlane(tuple(Server(name, self.kids[name], self.signers[name], token, now) for name in self.kids), is_complete=True)
+        servers = tuple(Server(name, self.kids[name], self.signers[name], token, now) for name in self.kids)
+        return ControlPlane(servers, is_complete=True, listed=self.listed)
 
     def publish(self, needed: Collection[str] = ()) -> list[str]:
         if unmet := gates.publishable(needed, self.kids[self.published_by]):
@@ -69,7 +72,7 @@ class World:
         del work
         if self.phase is Phase.SWITCH:
             self.signers = dict.fromkeys(self.signers, "new")
-        if self.phase is Phase.RETIRE:
+        if self.phase is Phase.RETIRE and set(self.signers.values()) == {"new"}:
             self.kids = dict.fromkeys(self.kids, frozenset({"new"}))
 
     def waiting(self, unmet: list[str]) -> None:
@@ -80,6 +83,9 @@ class World:
 
     def write(self, rotation: Rotation) -> None:
         self.kept.append(rotation)
+
+    def met(self, servers: Collection[str]) -> None:
+        self.servers |= set(servers)
 
     def remove(self) -> None:
         """Nothing is kept."""
@@ -141,3 +147,66 @@ def test_a_wait_that_is_too_long_for_this_run_is_left_to_the_next() -> None:
     with pytest.raises(PlanError, match="2026-11-23 08:00:00 UTC"):
         world.walk(SWITCHING.switched(NOW), timedelta(minutes=10))
     assert world.clock.now() == NOW
+
+
+def test_a_server_that_has_left_the_cluster_s_list_keeps_every_gate_closed_until_it_is_back_or_given_up() -> None:
+    world = World(Phase.WAIT, listed=frozenset({"s0", "s1"}))
+    waited = SWITCHING.switched(NOW)
+    world.clock.step(DAY)
+    world.walk(waited)
+    assert world.servers == {"s0", "s1"}
+    for phase in (Phase.PUBLISH, Phase.SWITCH, Phase.WAIT, Phase.RETIRE, Phase.FORGET):
+        down = World(phase, listed=frozenset({"s0"}), servers=frozenset({"s0", "s1"}))
+        down.kids.pop("s1")
+        with pytest.raises(PlanError, match="S1 is not among the cluster's API servers now, and was before") as caught:
+            down.walk(replace(waited, phase=phase), timedelta(minutes=1))
+        assert "--removed-server s1" in caught.value.why
+        assert down.google == BOTH
+
+
+@pytest.mark.parametrize("phase", [Phase.RETIRE, Phase.FORGET])
+def test_a_state_that_claims_to_be_past_the_wait_does_not_cut_it_short(phase: Phase) -> None:
+    world = World(phase)
+    world.kids = dict.fromkeys(world.kids, BOTH if phase is Phase.RETIRE else frozenset({"new"}))
+    world.walk(replace(SWITCHING.switched(NOW), phase=phase))
+    assert [one.phase for one in world.kept[1:]] == ["wait", "retire", "forget", "done"]
+    assert world.clock.now() == NOW + DAY
+
+
+def test_a_state_that_claims_a_switch_that_no_server_has_made_has_it_made() -> None:
+    world = World(Phase.RETIRE, signers={"s0": "new", "s1": "old"})
+    world.clock.step(2 * DAY)
+    world.walk(replace(SWITCHING.switched(NOW), phase=Phase.RETIRE))
+    assert [one.phase for one in world.kept[1:]] == ["switch", "wait", "retire", "forget", "done"]
+    assert world.clock.now() == NOW + 3 * DAY
+
+
+def test_a_switch_that_is_yet_to_come_was_seen_by_nobody_and_is_measured_again() -> None:
+    world = World(Phase.WAIT)
+    world.walk(SWITCHING.switched(NOW + 400 * DAY))
+    assert [one.phase for one in world.kept[1:]] == ["switch", "wait", "retire", "forget", "done"]
+    assert world.clock.now() == NOW + DAY
+
+
+def test_the_way_back_takes_a_key_away_that_was_brought_in_and_never_seen() -> None:
+    world = World(Phase.RETIRE, signers={"s0": "old", "s1": "old"})
+    back = Rotation.begin({"old"}, "old", DAY).turned_back()
+    with pytest.raises(PlanError, match="S0 still serves new"):
+        world.walk(back, timedelta(seconds=0))
+
+
+def test_a_control_plane_that_restarts_when_the_state_is_written_is_waited_for() -> None:
+    world = World(Phase.WAIT)
+    written, lost = world.write, [UnreachableError("gone"), UnreachableError("gone")]
+
+    def write(rotation: Rotation) -> None:
+        if rotation.phase is Phase.RETIRE and lost:
+            raise lost.pop()
+        written(rotation)
+
+    world.write = write  # type: ignore[method-assign]
+    assert world.walk(SWITCHING.switched(NOW)).phase is Phase.DONE
+    assert lost == []
+    lost.append(UnreachableError("gone"))
+    with pytest.raises(UnreachableError):
+        world.walk(replace(SWITCHING.switched(NOW - DAY), phase=Phase.RETIRE), timedelta(0))
