@@ -4,16 +4,17 @@
 `at_hand` never waits for the network; where it has nothing, `fetch` does, and waits. `renew` is for a token that a service has refused.
 """
 
-import logging
-import threading
-from contextlib import suppress
+import random
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from podpass.clock import Clock
-from podpass.errors import MalformedTokenError, NeighbourError, PodpassError, SourceUnavailableError
+from podpass.errors import MalformedTokenError, NeighbourError, SourceUnavailableError
+from podpass.exchange.keeper import Keeper
+from podpass.exchange.neighbour import Neighbour
+from podpass.exchange.schedule import NEVER, TokenSchedule
+from podpass.exchange.slot import Slot
 from podpass.names import Secret
 from podpass.net.flights import Pool
 from podpass.net.forks import survive
@@ -21,16 +22,8 @@ from podpass.sources.file import FileSource
 from podpass.sources.source import SubjectTokenSource
 from podpass.verify import parse
 
-LOGGER: Final = logging.getLogger("podpass.client")
-
 # kubelet swaps a file hours before its token ends; looking costs 2 us, and nobody needs it sooner than this.
 _LOOK_AGAIN_S: Final = 1.0
-# A service that refuses every token must not make each call another TokenRequest, nor a source that fails be asked at each call.
-_PAUSE_S: Final = 10.0
-# kubelet's own measure.
-_RENEW_AT: Final = 0.8
-# A request that is on its way must not outlive its token.
-_LAST_S: Final = 30.0
 _NEVER_S: Final = float("inf")
 _RENEWALS: Final = Pool("podpass-tokens", 2)
 
@@ -39,16 +32,10 @@ _Fingerprint = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A token and its times, in seconds since 1970; one without `exp` (a legacy one) never ends."""
+    """A token and its end, in seconds since 1970; one without `exp` (a legacy one) never ends."""
 
     token: Secret[str]
-    taken_s: float
     ends_s: float
-
-    @property
-    def renewable_s(self) -> float:
-        """When most of its life is over."""
-        return self.taken_s + _RENEW_AT * (self.ends_s - self.taken_s)
 
 
 class Tokens(Protocol):
@@ -115,7 +102,7 @@ class FileTokens:
         seen = self._fingerprint()
         held = self._held
         if held is None or seen is None or seen != self._seen:
-            held = _held(self._source.read(), now_s, f"{self._source.path} holds no token that can be read.", self._source.volume())
+            held = _held(self._source.read(), f"{self._source.path} holds no token that can be read.", self._source.volume())
             self._held, self._seen = held, seen
         self._looked_s = now_s
         if now_s >= held.ends_s:
@@ -140,104 +127,60 @@ class FileTokens:
         )
 
 
-class AskedTokens:
-    """The token of a source that has to be asked, such as TokenRequest or the metadata server.
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A token as `exchange.keeper` keeps it."""
 
-    Kept until it ends. At 80 % of its life a thread asks for the next one, while requests go on with this one. Only the first token, and
-    one that is wanted when the last is about to end, keep requests waiting, and then one of them asks for all.
-    """
+    value: Secret[str]
+    expires_at: datetime
+
+
+class AskedTokens:
+    """The token of a source that has to be asked, such as TokenRequest or the metadata server: kept as Google's tokens are, by `keeper`."""
 
     def __init__(self, source: SubjectTokenSource, clock: Clock) -> None:
         self._source = source
         self._clock = clock
-        self._held: _Held | None = None
-        self._tried_s = -_NEVER_S
-        self._failure: NeighbourError | None = None
-        self._failures = 0
-        self._asking = threading.Lock()
+        # Such sources repeat their questions themselves, and kubelet's own measure is 80 %.
+        schedule = TokenSchedule(renew_at=0.8, spread=0.0, trying=timedelta())
+        self._neighbour = Neighbour(str(source), clock, schedule, random.random)
+        self._keeper = Keeper(lambda _: (self._neighbour,), clock, schedule, _RENEWALS.launch)
+        self._slot = Slot(f"token of {source}", self._read)
         survive(self)
 
     def at_hand(self) -> Secret[str] | None:
         """Return the token; see `Tokens`."""
-        held = self._held
-        now_s = self._now_s()
-        if held is None or not held.taken_s <= now_s < held.ends_s:
-            return None
-        if now_s < held.renewable_s or self._was_tried(now_s):
-            return held.token
-        if now_s >= held.ends_s - _LAST_S:
-            return None
-        self._tried_s = now_s
-        with suppress(RuntimeError):  # the interpreter is about to end
-            _RENEWALS.launch(partial(self._replace, held))
-        return held.token
+        token = self._slot.at_hand(self._clock.now())
+        return None if token is None else token.value
 
     def fetch(self) -> Secret[str]:
-        """Return the token; see `Tokens`. One that has not ended yet is better than none."""
-        failures = self._failures
-        with self._asking:
-            if (token := self.at_hand()) is not None:
-                return token
-            if self._failure is not None and self._failures > failures:
-                raise self._failure.with_traceback(None)  # of somebody who asked while this thread waited
-            held, now_s = self._held, self._now_s()
-            try:
-                return self._ask(now_s)
-            except NeighbourError as error:
-                self._failure, self._failures = error, self._failures + 1
-                if held is None or now_s >= held.ends_s:
-                    raise
-                LOGGER.warning("The token of %s could not be renewed: %s", self._source, error)
-                return held.token
+        """Return the token; see `Tokens`."""
+        return self._keeper.get(self._slot).value
 
     def renew(self, refused: Secret[str]) -> Secret[str] | None:
         """Ask again; see `Tokens`."""
-        with self._asking:
-            held, now_s = self._held, self._now_s()
-            if held is not None and held.token != refused:
-                return held.token
-            if held is not None and 0 <= now_s - held.taken_s < _PAUSE_S:
-                return None
-            try:
-                token = self._ask(now_s)
-            except NeighbourError as error:
-                LOGGER.warning("The token of %s could not be renewed: %s", self._source, error)
-                return None
-            return None if token == refused else token  # a metadata server keeps tokens, too
+        try:
+            token = self._keeper.renew(self._slot, refused).value
+        except NeighbourError:
+            return None
+        return None if token == refused else token  # a metadata server keeps tokens, too
 
     def wake_in_child(self) -> None:
-        """Start anew after a fork: whoever held the lock is a thread of another process."""
-        self._asking = threading.Lock()
+        """Start anew after a fork: what was under way is another process's."""
+        self._neighbour.wake_in_child()
+        self._slot.let_go()
 
-    def _replace(self, held: _Held) -> None:
-        with self._asking:
-            if self._held is not held:
-                return
-            try:
-                self._ask(self._now_s())
-            except PodpassError as error:
-                LOGGER.warning("The token of %s could not be renewed: %s", self._source, error)
-
-    def _ask(self, now_s: float) -> Secret[str]:
-        self._tried_s = now_s
-        held = _held(self._source.read(), now_s, f"{self._source} gave no token that can be read.", "")
-        if now_s >= held.ends_s:
-            raise SourceUnavailableError(f"{self._source} gave a token that has ended.", "", "Compare the clocks of here and there.")
-        self._held = held
-        return held.token
-
-    def _was_tried(self, now_s: float) -> bool:
-        return 0 <= now_s - self._tried_s < _PAUSE_S
-
-    def _now_s(self) -> float:
-        return self._clock.now().timestamp()
+    def _read(self) -> _Fresh:
+        token = self._neighbour.ask(self._slot.name, self._source.read)
+        held = _held(token, f"{self._source} gave no token that can be read.", "")
+        return _Fresh(token, NEVER if held.ends_s == _NEVER_S else datetime.fromtimestamp(held.ends_s, UTC))
 
 
-def _held(token: Secret[str], now_s: float, what: str, next_step: str) -> _Held:
+def _held(token: Secret[str], what: str, next_step: str) -> _Held:
     """Read when a token ends. Nothing else in it matters here: judging is the service's business."""
     try:
         ends = parse(token.reveal()).payload.get("exp")
     except MalformedTokenError as error:
         # Without a cause, and with the reason alone: nothing of the token may be seen.
         raise SourceUnavailableError(what, error.why, next_step, code="credential.no-token") from None
-    return _Held(token, now_s, float(ends) if isinstance(ends, int | float) and not isinstance(ends, bool) else _NEVER_S)
+    return _Held(token, float(ends) if isinstance(ends, int | float) and not isinstance(ends, bool) else _NEVER_S)

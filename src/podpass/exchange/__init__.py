@@ -3,6 +3,7 @@
 
 - `credential_config.py` writes the file that Google's libraries read, byte for byte as gcloud writes it, and reads one strictly.
 - `exchanger.py` asks the security token service and IAM Credentials (`endpoints`, `wire`), and tells what they refuse and why (`refusals`).
-- `workload_tokens.py` hands out the tokens of one workload; below it `slot` and `shelf` hold them, `schedule` says when they are renewed,
-  `chain` walks from one to the next, and `outage` knows who does not answer.
+- `keeper.py` keeps tokens fresh, the client's own too; below it `slot` and `shelf` hold them, `schedule` says when they are renewed, and
+  `neighbour` knows who does not answer.
+- `workload_tokens.py` hands out the tokens of one workload; `chain` walks from one to the next.
 """

@@ -3,7 +3,7 @@
 
 1. The subject token is read anew for each exchange.
 2. The federated token that is traded on is fetched once for all who want something of the account; its refusal is told to all as well.
-3. Each neighbour on the way (the source, the security token service, IAM Credentials) is asked as `outage` allows.
+3. Each neighbour on the way (the source, the security token service, IAM Credentials) is asked as `neighbour` allows.
 
 Everything here waits for the network: it belongs on a thread that may.
 """
@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Final, TypeVar, final
 
 from podpass.clock import Clock
-from podpass.errors import CredentialError, ImpersonationRefusedError, NeighbourError, PodpassError, UnexpectedAnswerError
+from podpass.errors import CredentialError, ImpersonationRefusedError, UnexpectedAnswerError
 from podpass.exchange.exchanger import Exchanger
-from podpass.exchange.outage import Outage
+from podpass.exchange.neighbour import Neighbour
 from podpass.exchange.schedule import TokenSchedule
 from podpass.exchange.slot import Slot
 from podpass.exchange.tokens import AccessToken, IdToken, Signature
@@ -56,13 +56,11 @@ class Chain:
         self._clock = clock
         self._schedule = schedule
         self._chance = chance
-        self._sleep = sleep
-        self._lock = threading.Lock()  # of the outages
         self._federating = threading.Lock()
         self._federated = Slot("federated token", self._exchange)
-        self._reading = Outage(str(source), schedule, chance)
-        self._sts = Outage("The security token service", schedule, chance)
-        self._iam = Outage("IAM Credentials", schedule, chance)
+        self._reading, self._sts, self._iam = (
+            Neighbour(who, clock, schedule, chance, sleep) for who in (str(source), "The security token service", "IAM Credentials")
+        )
 
     def access_token(self, scopes: tuple[str, ...] | None = None) -> AccessToken:
         """Return an access token.
@@ -83,32 +81,23 @@ class Chain:
         """Return a signature; see `access_token`."""
         return self._as_account("signature", lambda federated: self._exchanger.sign(federated, payload))
 
-    def blocking(self, now: datetime) -> Outage | None:
-        """Return the outage that makes every walk useless now, if there is one."""
-        return next((outage for outage in self._needed(now) if outage.blocks(now)), None)
-
-    def trouble(self, now: datetime) -> Outage | None:
-        """Return an outage on the way, be it not known yet, or be it that somebody is asking."""
-        return next((outage for outage in self._needed(now) if outage.failures), None)
-
-    def is_away(self, now: datetime) -> bool:
-        """Tell whether somebody who is needed is known not to answer."""
-        return any(outage.is_known for outage in self._needed(now))
-
-    def wake_in_child(self) -> None:
-        """Start anew after a fork; see `forks`. The federated token stays."""
-        self._lock, self._federating = threading.Lock(), threading.Lock()
-
-    def _needed(self, now: datetime) -> list[Outage]:
+    def neighbours(self, now: datetime) -> list[Neighbour]:
+        """Return those who are needed now, the nearest first."""
         if self._exchanger.service_account is None:
             return [self._reading, self._sts]
         return [self._iam] if self._federated.living(now) else [self._reading, self._sts, self._iam]
+
+    def wake_in_child(self) -> None:
+        """Start anew after a fork; see `forks`. The federated token stays."""
+        self._federating = threading.Lock()
+        for neighbour in (self._reading, self._sts, self._iam):
+            neighbour.wake_in_child()
 
     def _as_account(self, thing: str, ask: Callable[[AccessToken], T]) -> T:
         """Ask IAM Credentials; once more with a new federated token where the one at hand is not accepted any more."""
         federated = self._federate()
         try:
-            return self._through(self._iam, thing, lambda: ask(federated))
+            return self._iam.ask(thing, lambda: ask(federated))
         except ImpersonationRefusedError as error:
             if error.full_code != _FEDERATED_REFUSED:
                 raise
@@ -116,7 +105,7 @@ class Chain:
             if self._federated.held is federated:
                 self._federated.forget()
         federated = self._federate()
-        return self._through(self._iam, thing, lambda: ask(federated))
+        return self._iam.ask(thing, lambda: ask(federated))
 
     def _federate(self) -> AccessToken:
         """Return the federated token that is traded on; one thread gets it, the others wait for that one."""
@@ -135,37 +124,5 @@ class Chain:
             return token
 
     def _exchange(self, scopes: tuple[str, ...] | None = None) -> AccessToken:
-        subject = self._through(self._reading, "subject token", self._source.read)
-        return self._through(self._sts, "federated token", lambda: self._exchanger.federated_token(subject, scopes))
-
-    def _through(self, outage: Outage, thing: str, call: Callable[[], T]) -> T:
-        """Ask a neighbour, a few times where it does not answer, and remember how it went."""
-        ends_at = self._clock.now() + self._schedule.trying
-        while True:
-            self._stand_in_line(outage, thing, ends_at)
-            begun_at = self._clock.now()
-            try:
-                answer = call()
-            except PodpassError as error:
-                with self._lock:
-                    if not isinstance(error, NeighbourError) or not error.retryable:
-                        outage.end()
-                        raise
-                    outage.note(error, begun_at, self._clock.now())
-            else:
-                with self._lock:
-                    outage.end()
-                return answer
-
-    def _stand_in_line(self, outage: Outage, thing: str, ends_at: datetime) -> None:
-        """Wait until the neighbour may be asked; not where that takes long, and not in a known outage."""
-        while True:
-            with self._lock:
-                now = self._clock.now()
-                if outage.admit(now):
-                    return
-                if outage.is_known or outage.pause.until > ends_at:
-                    outage.is_known = True
-                    raise outage.error(thing, now)
-                pause = outage.pause.until - now
-            self._sleep(pause.total_seconds())
+        subject = self._reading.ask("subject token", self._source.read)
+        return self._sts.ask("federated token", lambda: self._exchanger.federated_token(subject, scopes))

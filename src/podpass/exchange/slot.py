@@ -2,19 +2,27 @@
 """The place of one token: the token while it lives, or why there is none."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import Final, Generic, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, final
 
 from podpass.errors import PodpassError, SourceUnavailableError, UnexpectedAnswerError
 from podpass.exchange.schedule import CLOSED, EVER, NEVER, TokenSchedule, Window
+from podpass.names import Secret
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 # A missing file costs nothing to look for; kubelet may be about to bring it.
 _SOURCE_PAUSE: Final = timedelta(seconds=1)
 
 
 class Perishable(Protocol):
-    """A thing that ends."""
+    """A token, whose end is known."""
+
+    @property
+    def value(self) -> Secret[str]:
+        """The token."""
+        ...
 
     @property
     def expires_at(self) -> datetime:
@@ -32,6 +40,7 @@ class Slot(Generic[T]):
     Attributes:
         name: What it holds, for people: `access token`.
         fetch: Gets a new one; waits for the network.
+        is_essential: Whether it is fetched however many others are being fetched.
         held: The token; may have ended.
         ends_at: When it is not handed out any more.
         fresh: While no new one is due.
@@ -42,11 +51,25 @@ class Slot(Generic[T]):
         used_at: When it was last asked for.
     """
 
-    __slots__ = ("_fetched_at", "ends_at", "fetch", "flight", "fresh", "held", "name", "quiet", "refused", "refused_with", "used_at")
+    __slots__ = (
+        "_fetched_at",
+        "ends_at",
+        "fetch",
+        "flight",
+        "fresh",
+        "held",
+        "is_essential",
+        "name",
+        "quiet",
+        "refused",
+        "refused_with",
+        "used_at",
+    )
 
-    def __init__(self, name: str, fetch: Callable[[], T]) -> None:
+    def __init__(self, name: str, fetch: Callable[[], T], *, is_essential: bool = False) -> None:
         self.name = name
         self.fetch = fetch
+        self.is_essential = is_essential
         self.held: T | None = None
         self.ends_at = self.used_at = self._fetched_at = EVER
         self.fresh = self.refused = self.quiet = CLOSED
@@ -85,7 +108,7 @@ class Slot(Generic[T]):
         if token.expires_at <= now:
             ago = (now - token.expires_at).total_seconds()
             raise UnexpectedAnswerError(
-                f"The {self.name} that Google gave has ended already: {ago:.0f} s ago, by this machine's clock.",
+                f"The {self.name} that came has ended already: {ago:.0f} s ago, by this machine's clock.",
                 "",
                 "Compare this machine's clock with the world's.",
             )
@@ -106,6 +129,10 @@ class Slot(Generic[T]):
     def forget(self) -> None:
         """Let go of the token: Google does not accept it any more."""
         self.held, self.ends_at, self.fresh = None, EVER, CLOSED
+
+    def let_go(self) -> None:
+        """Forget the fetch that is under way, and the plan that counted on it: after a fork both are another process's."""
+        self.flight, self.quiet = None, CLOSED
 
     def plan(self, now: datetime, blocked_until: datetime) -> None:
         """Tell when there is something to do next.

@@ -19,7 +19,7 @@ from podpass.client import Bearer, Origin
 from podpass.client.environment import read_environment
 from podpass.client.tokens import AskedTokens, FileTokens
 from podpass.clock import SteppedClock
-from podpass.errors import ConfigError, SourceUnavailableError, UnreachableError
+from podpass.errors import ConfigError, ExchangeUnavailableError, SourceUnavailableError, UnexpectedAnswerError, UnreachableError
 from podpass.names import Secret
 from podpass.sources.file import FileSource
 from podpass.sources.metadata import MetadataSource
@@ -244,10 +244,16 @@ def test_fifty_threads_wait_for_one_failure_not_for_fifty(clock: SteppedClock) -
         assert desk.is_asked.wait(60)
         until(threads._work_queue.empty)
         desk.gate.set()
-        assert all(isinstance(each.exception(10), UnreachableError) for each in waiting)
-    assert desk.asked < 50
-    with pytest.raises(UnreachableError):
+        assert all(isinstance(each.exception(10), ExchangeUnavailableError) for each in waiting)
+    assert desk.asked == 1
+    with pytest.raises(
+        ExchangeUnavailableError, match=r"There is no token of TokenRequest for shop/checkout at hand.* The cluster gave no answer"
+    ):
         tokens.fetch()
+    assert desk.asked == 1
+    clock.step(2 * SECOND)
+    desk.error = None
+    assert tokens.fetch()
 
 
 def test_the_event_loop_goes_on_while_such_a_source_is_asked(clock: SteppedClock) -> None:
@@ -301,14 +307,15 @@ def test_a_source_that_cannot_be_asked_costs_nothing_until_the_token_ends(clock:
     clock.step(2880 * SECOND)
     for _ in range(50):
         assert bearer.headers(HERE) == first
-    until(lambda: "could not be renewed" in caplog.text)
-    clock.step(719 * SECOND)
+    until(lambda: "could not be asked" in caplog.text)
+    clock.step(689 * SECOND)
     for _ in range(50):
         assert bearer.headers(HERE) == first
-    assert desk.asked == 3  # once, once behind the back, and once at the end
+    until(lambda: "2 in a row" in caplog.text)
+    assert desk.asked == 3  # once, and twice behind the back
     assert bearer.second(HERE, first) == {}
     clock.step(SECOND)
-    with pytest.raises(UnreachableError):
+    with pytest.raises(ExchangeUnavailableError):
         bearer.headers(HERE)
 
 
@@ -316,17 +323,17 @@ def test_a_source_that_cannot_be_asked_costs_nothing_until_the_token_ends(clock:
 def test_a_child_of_a_fork_does_not_wait_for_a_thread_of_its_parent(clock: SteppedClock) -> None:
     desk = Desk()
     tokens = AskedTokens(desk, clock)
-    tokens._asking.acquire()  # as a thread that asks at the moment of the fork
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if tokens._asking.acquire(blocking=False) else 1)
+    with tokens._keeper._lock, tokens._neighbour._lock:  # as a thread that asks at the moment of the fork
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if tokens.fetch() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_token_that_has_ended_when_it_comes_is_none(clock: SteppedClock) -> None:
     desk = Desk()
     desk.exp_s = NOW_S
-    with pytest.raises(SourceUnavailableError, match="has ended"):
+    with pytest.raises(UnexpectedAnswerError, match="has ended already"):
         Bearer(desk, origins=[str(HERE)], clock=clock).headers(HERE)
 
 

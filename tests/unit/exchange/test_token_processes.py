@@ -198,8 +198,8 @@ def test_a_token_at_hand_takes_no_lock_and_no_thread(tokens: WorkloadTokens) -> 
     def no_more(_: object) -> NoReturn:
         pytest.fail("nothing is to be fetched")
 
-    tokens._launch = no_more
-    with tokens._lock, ThreadPoolExecutor(1) as one:
+    tokens._keeper._launch = no_more
+    with tokens._keeper._lock, ThreadPoolExecutor(1) as one:
         found = one.submit(tokens.access_token).result(60).value, one.submit(tokens.id_token, "https://orders.example").result(60).value
         assert found == (access, identity)
         assert one.submit(asyncio.run, tokens.access_token_async()).result(60).value == access
@@ -247,7 +247,7 @@ def test_a_fork_in_the_middle_of_an_exchange_leaves_the_child_free_to_start_its_
     tokens.warm()
     is_asked.wait(60)
     # Held by "another thread" at the moment of the fork: nobody would ever release them in the child.
-    with tokens._lock, tokens._chain._lock:
+    with tokens._lock, tokens._keeper._lock, tokens._chain._sts._lock:
         child = os.fork()
         if child == 0:
             signal.alarm(60)
