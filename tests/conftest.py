@@ -20,6 +20,19 @@ from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings
 
 StartSandbox = Callable[..., HostedSandbox]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the garbage collector from what stays to the end: thousands of tests, and every module."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 # Long enough that a test can see the delay, short enough that the others do not wait for it.
 SHORT = timedelta(milliseconds=200)
 

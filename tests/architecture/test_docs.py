@@ -29,8 +29,9 @@ SKIPPED = re.compile(r"make\b|podpass sandbox exec -- bash$|podpass demo google$
 
 TOOLS = {"kubectl": "https://kubernetes.io/docs/tasks/tools/", "gcloud": "https://cloud.google.com/sdk/docs/install"}
 
-# A dozen calls of gcloud, which take a second each, are for the long suite; a scenario test walks the same way.
-LONG = {"adopt-what-exists.md"}
+# A dozen calls of gcloud, which take a second each, are for the long suite, and so is what waits for pods half of the time; scenario tests
+# walk the same ways: federate/test_adoption.py, and google/test_google.py beside cross/test_gcloud_run.py.
+LONG = {"adopt-what-exists.md", "google-identity.md"}
 
 
 def ids(path: Path) -> str:

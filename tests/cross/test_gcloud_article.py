@@ -54,6 +54,7 @@ def workload(directory: Path, token: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow  # scenario/federate/test_adoption.py begins with the same commands, up to a workload that works
 def test_the_article_s_commands_federate_a_cluster_and_clean_up(tmp_path: Path) -> None:
     issuer = Issuer("https://storage.googleapis.com/demo-oidc")
     with HostedSandbox(SandboxSettings(propagation=timedelta(milliseconds=200)), with_cluster=False) as sandbox:
