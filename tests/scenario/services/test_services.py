@@ -29,7 +29,7 @@ from podpass.sandbox.settings import SandboxSettings
 
 PODPASS = str(Path(sys.executable).with_name("podpass"))
 OTHER = ServiceAccountRef(services.NAMESPACE, "default")
-# A verdict of the API server holds ten seconds at most, and a machine may be slow.
+# A verdict of the API server holds ten seconds at most.
 VERDICT_S = 10.0
 
 
@@ -105,11 +105,17 @@ class Town:
     def token(self, account: ServiceAccountRef = services.ACCOUNT, audience: str = services.AUDIENCE) -> Secret[str]:
         return request_token(self.kube, account, audiences=[audience]).value
 
-    def until_answered(self, token: Secret[str], wanted: Answer, patience_s: float = 30.0) -> float:
-        """Ask until the answer is `wanted`; return how long that took."""
+    def until_answered(self, token: Secret[str], wanted: Answer) -> float:
+        """Ask until the answer is `wanted`; return after how many seconds it was asked last in vain."""
         begun = time.monotonic()
-        cluster.until(self.kube, lambda: ask(self.private, token) == wanted, f"the answer {wanted}", patience_s)
-        return time.monotonic() - begun
+        asked: list[float] = []
+
+        def is_answered() -> bool:
+            asked.append(time.monotonic() - begun)
+            return ask(self.private, token) == wanted
+
+        cluster.until(self.kube, is_answered, f"the answer {wanted}")
+        return asked[-2] if asked[1:] else 0.0
 
     def until_served(self) -> None:
         cluster.until(self.kube, self._is_served, "the server")
@@ -146,8 +152,7 @@ def test_token_that_was_accepted_a_moment_ago_ends_with_its_pod(town: Town) -> N
     token = cluster.token_of_pod(town.kube, services.NAMESPACE, services.CLIENT, services.AUDIENCE)
     assert ask(town.private, token) == GOOD.wanted
     cluster.delete_pod(town.kube, services.NAMESPACE, services.CLIENT)
-    took_s = town.until_answered(token, Answer(401, "token.revoked"), VERDICT_S + 5)
-    assert took_s <= VERDICT_S + 2
+    assert town.until_answered(token, Answer(401, "token.revoked")) <= VERDICT_S
     assert ask(town.private, town.token()) == GOOD.wanted  # the account's own tokens go on
 
 
