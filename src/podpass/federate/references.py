@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from podpass.config.federation import Federation
 from podpass.errors import KeySetError
 from podpass.federate.change import Action, Change
-from podpass.federate.desired import declared_issuer
+from podpass.federate.desired import declared_issuer, provider_name
 from podpass.federate.facts import Facts
 from podpass.federate.plan import Caution
 from podpass.federate.resource import Kind, Observed, Resource
@@ -81,6 +81,13 @@ def _provider(federation: Federation, facts: Facts, provider: Observed) -> Itera
     name = federation.google.provider.id
     if theirs != issuer:
         yield Caution("reference-differs", f"The provider {name} trusts {theirs!r}, not {issuer!r}: it refuses this cluster's tokens.")
+    audiences = provider.body.get("oidc.allowedAudiences") or []
+    if audiences and not {str(one).removeprefix("https:") for one in audiences} & {provider_name(federation, facts).audience}:
+        yield Caution(
+            "reference-differs",
+            f"The provider {name} takes tokens for {audiences[0]!r} and not for its own name, which the credential configurations ask for. "
+            f"Whoever keeps it can add {provider_name(federation, facts).audience!r}.",
+        )
     missing = missing_keys(facts, provider)
     if missing:
         yield Caution(
