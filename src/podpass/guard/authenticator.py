@@ -132,7 +132,7 @@ class TokenAuthenticator:
         source = self._only or self._source(envelope)
         # Taken before the keys are used: if they change meanwhile, the result is found to be old.
         relies_on = source.generations()
-        verified = source.verifier.judge(envelope, now=now)
+        verified = source.verifier.verify(envelope, now=now)
         check_service_audience(verified, api_audiences=source.issuer.api_audiences, several=self._several)
         identity = Identity.of(verified, issuer_name=source.issuer.name, kind=source.issuer.kind)
         if self._results is not None:

@@ -15,8 +15,9 @@ from typing import Any, final
 import msgspec
 
 from podpass.errors import MalformedTokenError
-from podpass.verify import base64url, strict_json
+from podpass.verify import base64url
 from podpass.verify.claims import UnverifiedClaims
+from podpass.verify.strict_json import NEST, NESTING_LIMIT, TOO_DEEP, is_a_nest, read_object, reason_of
 
 # A projected token is 1 to 2 KB; uvicorn and most proxies refuse header lines beyond 8 to 64 KiB.
 TOKEN_LIMIT_BYTES = 16 * 1024
@@ -86,28 +87,36 @@ class Envelope:
 
     Attributes:
         header: Read strictly.
-        signing_input: The bytes that the signature covers: both parts and the dot between them, as sent.
 
     Raises:
         MalformedTokenError: Over 16 KiB, not ASCII, not three parts; a signature that is cut off; a header that is not one (see `parse`).
     """
 
-    __slots__ = ("_payload", "_payload_text", "_signature_text", "header", "signing_input")
+    __slots__ = ("_octets", "_payload", "_payload_text", "_signature_text", "header")
 
     def __init__(self, token: str | bytes) -> None:
         if len(token) > TOKEN_LIMIT_BYTES:
             raise _malformed(f"It has {len(token)} bytes; podpass reads {TOKEN_LIMIT_BYTES} at most.")
-        octets = token if isinstance(token, bytes) else _ascii(token)
-        self.signing_input, _, self._signature_text = octets.rpartition(b".")
-        header_text, second_dot, self._payload_text = self.signing_input.partition(b".")
-        if not second_dot or b"." in self._payload_text:
-            count = octets.count(b".") + 1 if octets else 0
+        try:
+            self._octets = token if isinstance(token, bytes) else token.encode("ascii")
+        except UnicodeEncodeError:
+            raise _malformed("It holds characters outside ASCII.") from None
+        parts = self._octets.split(b".", 3)
+        if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature
+            count = self._octets.count(b".") + 1 if token else 0
             raise _malformed(f"It has {count} part{'' if count == 1 else 's'}; a signed token has three.")
-        if not base64url.ends_well(self._signature_text):
+        header_text, self._payload_text, self._signature_text = parts
+        left_over = len(self._signature_text) % 4
+        if left_over and self._signature_text[-1] not in base64url.LAST_CHARACTERS[left_over]:
             self.signature()  # says what is wrong; most tokens that were cut off end here
         # Only what was read without objection is remembered; a refusal is found anew each time.
         self.header = (_known_header if len(header_text) <= _KNOWN_HEADER_LIMIT_BYTES else _read_header)(header_text)
         self._payload: bytes | None = None
+
+    @property
+    def signing_input(self) -> bytes:
+        """The bytes that the signature covers: both parts and the dot between them, as sent."""
+        return self._octets[: -1 - len(self._signature_text)]
 
     def issuer(self) -> Any:  # noqa: ANN401 - whatever the token says
         """Return `iss` as the payload has it, for finding the keys; nothing else of the payload is read.
@@ -116,8 +125,11 @@ class Envelope:
             MalformedTokenError: Not canonical base64url of a JSON object.
         """
         try:
-            self._payload = base64url.decode(self._payload_text)
-            return _issuer_decoder.decode(self._payload).iss
+            self._payload = octets = base64url.decode(self._payload_text)
+            nest = octets.find(NEST)
+            if nest >= 0 and is_a_nest(octets, nest):
+                raise _malformed(f"Its payload cannot be read: {TOO_DEEP}.")
+            return _issuer_decoder.decode(octets).iss
         except msgspec.ValidationError:
             raise _malformed("Its payload cannot be read: it is not a JSON object.") from None
         except (msgspec.DecodeError, RecursionError):
@@ -135,9 +147,9 @@ class Envelope:
         """
         try:
             octets = base64url.decode(self._payload_text) if self._payload is None else self._payload
-            return UnverifiedClaims(strict_json.parse_object(octets), octets)
-        except ValueError as error:
-            raise _malformed(f"Its payload cannot be read: {error}.") from None
+            return UnverifiedClaims(read_object(octets), octets)
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            raise _malformed(f"Its payload cannot be read: {reason_of(error)}.") from None
 
     def signature(self) -> bytes:
         """Decode the signature; it may be empty.
@@ -168,22 +180,15 @@ def parse(token: str | bytes) -> CompactToken:
     return CompactToken(dict(header.members), header.algorithm, header.kid, claims, envelope.signing_input, envelope.signature())
 
 
-def _ascii(token: str) -> bytes:
-    try:
-        return token.encode("ascii")
-    except UnicodeEncodeError:
-        raise _malformed("It holds characters outside ASCII.") from None
-
-
 def _read_header(text: bytes) -> Header:
     try:
         octets = base64url.decode(text)
         # Nobody's header has so many; this way a nest of them is not even decoded.
-        if octets.count(b"{") + octets.count(b"[") > strict_json.NESTING_LIMIT:
-            raise _malformed(f"Its header has more than {strict_json.NESTING_LIMIT} objects and lists.")
-        header = strict_json.parse_object(octets)
-    except ValueError as error:
-        raise _malformed(f"Its header cannot be read: {error}.") from None
+        if octets.count(b"{") + octets.count(b"[") > NESTING_LIMIT:
+            raise _malformed(f"Its header has more than {NESTING_LIMIT} objects and lists.")
+        header = read_object(octets)
+    except (ValueError, msgspec.DecodeError, RecursionError) as error:
+        raise _malformed(f"Its header cannot be read: {reason_of(error)}.") from None
     _check_header(header)
     kind = header.get("typ")
     return Header(MappingProxyType(header), header["alg"], header.get("kid"), None if kind is None else kind.lower())

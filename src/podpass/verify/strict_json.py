@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 # A Kubernetes token nests 3 deep. Deep nesting serves only to exhaust a recursive reader further up.
 NESTING_LIMIT = 32
 
+# What ends a nest of lists before anything of it is decoded; other deep texts are found out later.
+NEST = b"[" * (NESTING_LIMIT + 1)
+TOO_DEEP = f"it is nested deeper than {NESTING_LIMIT} levels"
+
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
@@ -35,15 +39,36 @@ def parse_object(raw: bytes) -> dict[str, Any]:
             second half of a sentence, and quotes nothing.
     """
     try:
-        value = _decoder.decode(raw)
-    except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8") from None
-    except (msgspec.DecodeError, RecursionError):
-        raise ValueError("it is not JSON") from None
+        return read_object(raw)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(reason_of(error)) from None
+
+
+def reason_of(error: Exception) -> str:
+    """Say what was wrong with a text that could not be decoded, or whatever else a `ValueError` has to say."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return "it is not JSON" if isinstance(error, msgspec.DecodeError | RecursionError) else str(error)
+
+
+def is_a_nest(raw: bytes, start: int) -> bool:
+    """Tell whether the `NEST` that begins at `start` is one for sure, and not the inside of a string: then nothing less deep can follow."""
+    return raw.count(b'"', 0, start) % 2 == 0 and raw.find(b"\\", 0, start) < 0
+
+
+def read_object(raw: bytes) -> dict[str, Any]:
+    """Do `parse_object` for those who have to catch more: what cannot be decoded is for `reason_of`.
+
+    Raises:
+        ValueError: As by `parse_object`, `UnicodeDecodeError` among them.
+        msgspec.DecodeError: Not JSON.
+        RecursionError: Not JSON that anybody reads.
+    """
+    value = _decoder.decode(raw)
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")  # noqa: TRY004 - every refusal of a text is a ValueError here
     if raw.count(b"{") + raw.count(b"[") > NESTING_LIMIT and _is_nested_deeper(value, NESTING_LIMIT):
-        raise ValueError(f"it is nested deeper than {NESTING_LIMIT} levels")
+        raise ValueError(TOO_DEEP)
     if _encoder.encode(value) != raw:
         # May raise: numbers stay text there, since their values are msgspec's business, and Python's own limit on digits must not matter.
         _pairs_decoder().decode(raw.decode("utf-8"))

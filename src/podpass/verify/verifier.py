@@ -129,8 +129,10 @@ class Verifier:
         self._keys = keys
         self._skew_s = claims.check_skew(skew).total_seconds()
         self._algorithms = frozenset(rows(algorithms))
+        # The header that was accepted last; it never changes, nor do our algorithms.
+        self._accepted: Header | None = None
 
-    def verify(self, token: str | bytes, *, now: datetime) -> VerifiedToken:
+    def verify(self, token: str | bytes | Envelope, *, now: datetime) -> VerifiedToken:
         """Accept a token, or refuse it with the reason.
 
         Steps. No key is looked for on behalf of junk, and no claim but `iss` is read before the signature holds:
@@ -146,33 +148,26 @@ class Verifier:
         9. `sub`: it says whom it speaks for.
 
         Args:
-            token: Compact form, without the word Bearer.
+            token: Compact form, without the word Bearer; or taken apart already, by who had to find its issuer.
             now: Moment of judging, timezone-aware.
 
         Raises:
             TokenError: Refused; the class and its code say by which step.
         """
-        return self.judge(Envelope(token), now=now)
-
-    def judge(self, envelope: Envelope, *, now: datetime) -> VerifiedToken:
-        """Do `verify` for a token of which somebody else has read the header and perhaps the claims, to find its issuer.
-
-        Raises:
-            TokenError: Refused, as by `verify`.
-        """
-        self.check_header(envelope.header)
+        envelope = token if isinstance(token, Envelope) else Envelope(token)
+        header = envelope.header
+        if header is not self._accepted:  # nearly all tokens have the same
+            self.check_header(header)
+            self._accepted = header
         issuer = envelope.issuer()
         if issuer != self._issuer:
             claims.judge_issuer(issuer, self._issuer)
-        key = self._keys.find(envelope.header.kid)
-        key.check_algorithm(envelope.header.algorithm)
+        key = self._keys.find(header.kid)
+        key.check_algorithm(header.algorithm)
         key.check_signature(envelope.signature(), envelope.signing_input)
         payload = envelope.claims()
         claims.check_issuer(payload, self._issuer)  # again, in what will be relied on
-        now_s = claims.seconds_of(now)
-        claims.judge_end(payload, now_s, self._skew_s)
-        claims.judge_begin(payload, "nbf", now_s, self._skew_s)
-        claims.judge_begin(payload, "iat", now_s, self._skew_s)
+        claims.judge_times(payload, claims.seconds_of(now), self._skew_s)
         audience = claims.check_audience(payload, self._audiences)
         claims.check_subject(payload)
         return _seal(payload, audience, key.kid)

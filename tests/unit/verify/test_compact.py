@@ -142,7 +142,8 @@ def test_an_error_holds_no_part_of_the_token() -> None:
     [
         pytest.param(b"[1]", "it is not a JSON object.", id="list"),
         pytest.param(b"{", "it is not JSON.", id="cut"),
-        pytest.param(b'{"iss":' + b"[" * 5000, "it is not JSON.", id="nested"),
+        pytest.param(b'{"iss":' + b"[" * 5000, "it is nested deeper than 32 levels.", id="nested"),
+        pytest.param(b'{"iss":' + b"[ " * 5000, "it is not JSON.", id="nested-with-blanks"),
         pytest.param(b'{"iss":"\xff"}', "it is not UTF-8.", id="bytes"),
     ],
 )
@@ -150,6 +151,25 @@ def test_an_issuer_is_not_read_of_what_is_no_claims(text: bytes, why: str) -> No
     with pytest.raises(MalformedTokenError) as caught:
         compact.Envelope(payload(text)).issuer()
     assert caught.value.why == f"Its payload cannot be read: {why}"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b'{"x":"', b'{"a":"","x":"', b'{"a":"\\"","x":"', b'{"a":"\\\\","x":"', b'{"\\"":[],"x":"]'],
+    ids=["alone", "beside-a-string", "beside-a-quote", "beside-a-backslash", "beside-a-quoted-name"],
+)
+def test_brackets_within_a_string_are_no_nest(before: bytes) -> None:
+    envelope = compact.Envelope(payload(before + b"[" * 40 + b'","iss":"i"}'))
+    assert envelope.issuer() == "i"
+    assert envelope.claims().get("iss") == "i"
+
+
+def test_a_nest_is_refused_at_sight() -> None:
+    for before in (b'{"x":', b'{"iss":"i","x":"[","y":', b'{"iss":"i","x":['):
+        with pytest.raises(MalformedTokenError, match="nested deeper than 32 levels"):
+            compact.Envelope(payload(before + b"[" * 33 + b"]" * 33 + b"}")).issuer()
+    shallow = compact.Envelope(payload(b'{"iss":"i","x":' + b"[" * 31 + b"]" * 31 + b"}"))
+    assert (shallow.issuer(), shallow.claims().get("iss")) == ("i", "i")
 
 
 def test_an_issuer_is_what_the_payload_says_last_and_the_whole_payload_must_say_it_once() -> None:
