@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What do plan and apply of 1, 100 and 1,000 workloads cost?
 
-Workloads lie in up to ten namespaces. `direct` ones have a role on the project and a credential configuration of their own; the accounts
-of `impersonating` ones are made, bound and given a role too (Google allows a project 100 accounts, so no more than that). Each number of
+Workloads lie in up to ten namespaces. `direct` ones have a role on the project and a credential configuration of their own; `selected`
+ones are found by their label, and share a credential configuration in each namespace; the accounts of `impersonating` ones are made, bound
+and given a role too (Google allows a project 100 accounts, so no more than that). Each number of
 workloads has a sandbox of its own, at once consistent. Prints requests to both sides, for each workload too, and seconds of apply and of
 the plan after it, which finds nothing to change. Then one JSON object.
 
@@ -38,8 +39,9 @@ from podpass.names import ServiceAccountRef
 from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings
 
-CASES = (("direct", 1), ("direct", 100), ("direct", 1000), ("impersonating", 1), ("impersonating", 100))
+CASES = (("direct", 1), ("direct", 100), ("direct", 1000), ("selected", 1000), ("impersonating", 1), ("impersonating", 100))
 NAMESPACES = 10
+ROLE = "roles/storage.objectViewer"
 NO_DELAY = timedelta(0)
 
 
@@ -70,11 +72,12 @@ def federation(kind: str, number: int, kube: KubeClient, folder: Path) -> Federa
     accounts = [ServiceAccountRef(f"team-{index % NAMESPACES}", f"app-{index}") for index in range(number)]
     for account in accounts:
         ensure_namespace(kube, account.namespace)
-        ensure_service_account(kube, account)
+        ensure_service_account(kube, account, labels={"app": "large"})
+    selected = {"selector": {"matchLabels": {"app": "large"}, "atMost": number}, "roles": [ROLE], "credentials": {"configMap": "google"}}
     workloads: list[dict[str, Any]] = [
         {
             "serviceAccount": str(account),
-            "roles": ["roles/storage.objectViewer"],
+            "roles": [ROLE],
             "credentials": {"configMap": f"google-{account.name}"},
             **({"googleServiceAccount": f"workload-{index}"} if kind == "impersonating" else {}),
         }
@@ -87,7 +90,7 @@ def federation(kind: str, number: int, kube: KubeClient, folder: Path) -> Federa
             "provider": {"id": "cluster"},
             "attributeCondition": "assertion['kubernetes.io'].namespace.startsWith('team-')",
         },
-        "workloads": workloads,
+        "workloads": [selected] if kind == "selected" else workloads,
     }
     file = folder / "podpass.yaml"
     file.write_text(

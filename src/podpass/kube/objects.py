@@ -89,9 +89,16 @@ def select_namespaces(client: KubeClient, labels: LabelSelector) -> list[str]:
     return sorted(thing.name for thing in things if thing and labels.holds(thing.labels))
 
 
-def ensure_service_account(client: KubeClient, account: ServiceAccountRef, *, annotations: Mapping[str, str] | None = None) -> bool:
+def ensure_service_account(
+    client: KubeClient,
+    account: ServiceAccountRef,
+    *,
+    annotations: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> bool:
     """Make sure that a service account is there; True if it was made. One that is there is left as it is."""
-    body = _new("ServiceAccount", {"name": account.name, "namespace": account.namespace, "annotations": dict(annotations or {})})
+    texts = {"annotations": dict(annotations or {}), "labels": dict(labels or {})}
+    body = _new("ServiceAccount", {"name": account.name, "namespace": account.namespace, **texts})
     collection = f"/api/v1/namespaces/{account.namespace}/serviceaccounts"
     return _ensure(client, collection, _account_path(account), f"the service account {account}", body)
 

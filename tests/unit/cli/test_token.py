@@ -155,3 +155,14 @@ def test_a_projected_token_is_printed_bare_so_that_it_can_be_piped_on(typed: Typ
     (tmp_path / "token").write_text(f"{whole}\n")
     ended = typed("token", "get", "--audience", AUDIENCE, "--source", "file", "--token-file", str(tmp_path / "token"))
     assert (ended.code, ended.out, ended.err) == (0, f"{whole}\n", "")
+
+
+def test_whom_a_selector_may_find_is_judged_as_found_and_said_to_be(typed: Type, explaining: list[str], tmp_path: Path) -> None:
+    selector = "{selector: {matchLabels: {app: shop}, namespaces: [shop]}}"
+    (tmp_path / "podpass.yaml").write_text(FEDERATION.replace("{serviceAccount: shop/checkout}", selector))
+    inside = typed(*explaining, "-", stdin=token())
+    assert inside.code == 0
+    assert "shop/checkout is taken for one that spec.workloads[0] finds" in " ".join(inside.out.split())
+    outside = typed(*explaining, "-", stdin=token(sub="system:serviceaccount:other:checkout"))
+    assert outside.code == 1
+    assert "selects accounts" not in outside.out
