@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final, get_args
 
 from podpass.config import federation, texts
-from podpass.config.document import API_VERSION, exactly
+from podpass.config.document import document
 from podpass.config.federation import (
     DEFAULT_AT_MOST,
     DEFAULT_CREDENTIALS_KEY,
@@ -82,16 +82,6 @@ class SpecDraft:
     workloads: tuple[WorkloadDraft, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentDraft:
-    """A whole document, as far as it could be read."""
-
-    api_version: str | None = None
-    kind: str | None = None
-    metadata: str | None = None
-    spec: SpecDraft | None = None
-
-
 def _talos(*, talosconfig: str) -> str:
     return talosconfig
 
@@ -102,10 +92,6 @@ def _nodes(*, command: tuple[str, ...]) -> tuple[str, ...]:
 
 def _cluster(*, talos: str | None = None, nodes: tuple[str, ...] = (), **rest: str) -> ClusterDraft:
     return ClusterDraft(talosconfig=talos, node_command=nodes, **rest)  # type: ignore[arg-type]  # `distribution` was read as one of its words
-
-
-def _metadata(*, name: str) -> str:
-    return name
 
 
 def _provider(*, former_ids: tuple[str, ...] = (), **rest: object) -> ProviderSettings:
@@ -199,10 +185,6 @@ def _workload(
         raise ConfigError(what, "", "Write exactly one of serviceAccount, namespace and selector.", code="config.workload")
     default = DEFAULT_NAMESPACE_MEMBER if namespace else "subject"
     return WorkloadDraft(path, service_account, namespace, selector, member=member or default, **rest)  # type: ignore[arg-type]  # each was read by its form
-
-
-def _only(wanted: str, code: str) -> Text[str]:
-    return exactly(wanted, f"This version of podpass reads {wanted}.", code)
 
 
 _text: Final = Text(texts.present, {"minLength": 1})
@@ -465,21 +447,9 @@ _SPEC = Record(
     is_partial=True,
 )
 
-DOCUMENT: Final = Record(
-    DocumentDraft,
-    (
-        Field("apiVersion", _only(API_VERSION, "config.unknown-api-version"), f"Write apiVersion: {API_VERSION}.", required=True),
-        Field("kind", _only(KIND, "config.unknown-kind"), f"Write kind: {KIND}.", required=True),
-        Field(
-            "metadata",
-            Record(
-                _metadata,
-                (Field("name", Text(texts.federation_name, {"pattern": f"^{texts.DNS_LABEL.pattern}$"}), "Its name.", required=True),),
-            ),
-            "Names the federation: {name: NAME}.",
-            required=True,
-        ),
-        Field("spec", _SPEC, "What shall be: google and workloads, with cluster and issuer where needed.", required=True),
-    ),
-    is_partial=True,
+DOCUMENT: Final = document(
+    KIND,
+    Text(texts.federation_name, {"pattern": f"^{texts.DNS_LABEL.pattern}$"}),
+    _SPEC,
+    "What shall be: google and workloads, with cluster and issuer where needed.",
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from podpass.config import tree
 from podpass.config.cross_checks import check_spec, google_account
-from podpass.config.document import new_report, read_document
+from podpass.config.document import new_report, read_file
 from podpass.config.federation import (
     KIND,
     ClusterSettings,
@@ -17,8 +17,8 @@ from podpass.config.federation import (
     TalosSettings,
     Workload,
 )
-from podpass.config.fields import DOCUMENT, ClusterDraft, DocumentDraft, WorkloadDraft
-from podpass.config.mistakes import FederationFileError, Report
+from podpass.config.fields import DOCUMENT, ClusterDraft, WorkloadDraft
+from podpass.config.mistakes import FederationFileError
 from podpass.errors import ConfigError
 from podpass.names import ServiceAccountRef
 
@@ -48,36 +48,14 @@ def parse(raw: bytes, path: Path) -> Federation:
         FederationFileError: Anything in it is wrong; holds every mistake.
     """
     report = new_report(DOCUMENT)
-    documents = tree.read_documents(raw, report)
-    if not documents and not report.mistakes:
-        report.add((1, 1), "", "This file is empty.", "Run `podpass init` to write one.", code="config.empty")
-    drafts = [draft for document in documents if (draft := _document(document, report))]
-    for extra in documents[1:]:
-        report.add(
-            extra.position,
-            "",
-            "A file holds one federation; here begins another document.",
-            "Move it to its own file.",
-            code="config.documents",
-        )
-    if report.mistakes or not drafts:
+    read = read_file(raw, DOCUMENT, KIND, report, check=check_spec, empty="Run `podpass init` to write one.")
+    if read is None:
         raise FederationFileError(path, report.mistakes)
-    return _federation(drafts[0], path, report)
-
-
-def _document(document: tree.Node, report: Report) -> DocumentDraft | None:
-    draft = read_document(document, DOCUMENT, KIND, report)
-    if draft and draft.spec:
-        check_spec(draft.spec, report)
-    return draft
-
-
-def _federation(draft: DocumentDraft, path: Path, report: Report) -> Federation:
-    if draft.metadata is None or draft.spec is None or draft.spec.google is None:  # pragma: no cover - each is required
-        raise FederationFileError(path, report.mistakes)
-    spec, google = draft.spec, draft.spec.google
+    name, spec = read
+    google = spec.google
+    assert google is not None  # it is required
     return Federation(
-        name=draft.metadata,
+        name=name,
         google=google,
         cluster=_cluster(spec.cluster, path.absolute().parent),
         issuer=spec.issuer,

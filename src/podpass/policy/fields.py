@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from podpass.config.document import API_VERSION, exactly
+from podpass.config.document import document
 from podpass.config.shape import Field, ListOf, MapOf, Record, Text, Whole, nearest, one_of
 from podpass.config.texts import DNS_LABEL, present
 from podpass.errors import ConfigError
@@ -63,20 +63,6 @@ class SpecDraft:
     handler_token: Literal["whole", "unsigned", "none"] = "whole"  # noqa: S105 - a word of the file
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentDraft:
-    """A whole document, as far as it could be read."""
-
-    api_version: str | None = None
-    kind: str | None = None
-    metadata: str | None = None
-    spec: SpecDraft | None = None
-
-
-def _only(wanted: str, code: str) -> Text[str]:
-    return exactly(wanted, f"A policy has {wanted}.", code)
-
-
 def _name(text: str) -> str:
     if DNS_LABEL.fullmatch(text):
         return text
@@ -103,10 +89,6 @@ def _algorithm(text: str) -> str:
 
 def _resolver(*, kind: str) -> str:
     return kind
-
-
-def _metadata(*, name: str) -> str:
-    return name
 
 
 _audience: Final = Text(Audience.parse, {"maxLength": 256, "examples": ["https://auth-server.example"]})
@@ -166,18 +148,4 @@ _SPEC: Final = Record(
     ),
     is_partial=True,
 )
-DOCUMENT: Final = Record(
-    DocumentDraft,
-    (
-        Field("apiVersion", _only(API_VERSION, "config.unknown-api-version"), "Version of this file's format.", required=True),
-        Field("kind", _only(KIND, "config.unknown-kind"), "What this file is.", required=True),
-        Field(
-            "metadata",
-            Record(_metadata, (Field("name", Text(present), "What logs call the policy.", required=True),)),
-            "Its name.",
-            required=True,
-        ),
-        Field("spec", _SPEC, "The policy.", required=True),
-    ),
-    is_partial=True,
-)
+DOCUMENT: Final = document(KIND, Text(present), _SPEC, "The policy.")

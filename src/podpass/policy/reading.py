@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from podpass.config import tree
-from podpass.config.document import new_report, read_document
-from podpass.config.mistakes import FileMistakesError, Report
+from podpass.config.document import new_report, read_file
+from podpass.config.mistakes import FileMistakesError
 from podpass.policy.cross_checks import check_spec
-from podpass.policy.fields import DOCUMENT, KIND, DocumentDraft, IssuerDraft, RuleDraft, SpecDraft
+from podpass.policy.fields import DOCUMENT, KIND, IssuerDraft, RuleDraft, SpecDraft
 from podpass.policy.invoker_policy import GOOGLE, HandlerToken, InvokerPolicy, Mode, TrustedIssuer
 from podpass.policy.members import GroupMember, Member
 from podpass.policy.rules import Rule
@@ -30,22 +29,11 @@ def parse(raw: bytes, path: Path) -> InvokerPolicy:
         PolicyFileError: Anything in it is wrong; holds every mistake.
     """
     report = new_report(DOCUMENT)
-    documents = tree.read_documents(raw, report)
-    if not documents and not report.mistakes:
-        report.add((1, 1), "", "This file is empty.", "Write an InvokerPolicy; without one every request is denied.", code="config.empty")
-    for extra in documents[1:]:
-        report.add(extra.position, "", "A file holds one policy; this is another document.", "Move it out.", code="config.documents")
-    draft = _document(documents[0], report) if documents else None
-    if report.mistakes or draft is None or draft.metadata is None or draft.spec is None:
+    empty = "Write an InvokerPolicy; without one every request is denied."
+    read = read_file(raw, DOCUMENT, KIND, report, check=check_spec, empty=empty)
+    if read is None:
         raise PolicyFileError(path, report.mistakes)
-    return _policy(draft.metadata, draft.spec, path.absolute().parent)
-
-
-def _document(document: tree.Node, report: Report) -> DocumentDraft | None:
-    draft = read_document(document, DOCUMENT, KIND, report)
-    if draft and draft.spec:
-        check_spec(draft.spec, report)
-    return draft
+    return _policy(*read, path.absolute().parent)
 
 
 def _policy(name: str, spec: SpecDraft, folder: Path) -> InvokerPolicy:

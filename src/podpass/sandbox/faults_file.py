@@ -3,11 +3,11 @@
 
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from podpass.config import tree
-from podpass.config.document import new_report, read_document
+from podpass.config.document import new_report, read_file
 from podpass.config.mistakes import FileMistakesError, Report
 from podpass.config.shape import nearest
 from podpass.errors import ConfigError
@@ -53,17 +53,12 @@ def parse(raw: bytes, path: Path, *, kubernetes: bool) -> Faults:
         FaultsFileError: Anything in it is wrong; holds every mistake.
     """
     report = new_report(DOCUMENT)
-    documents = tree.read_documents(raw, report)
-    if not documents and not report.mistakes:
-        report.add((1, 1), "", "This file is empty.", f"Write a document of kind {KIND}.", code="config.empty")
-    for extra in documents[1:]:
-        report.add(extra.position, "", "A file holds one forecast; this is another document.", "Move it out.", code="config.documents")
-    draft = read_document(documents[0], DOCUMENT, KIND, report) if documents else None
-    if draft and draft.spec:
-        _check_patterns(draft.spec, report, kubernetes=kubernetes)
-    if report.mistakes or draft is None or draft.metadata is None or draft.spec is None:
+    check = partial(_check_patterns, kubernetes=kubernetes)
+    read = read_file(raw, DOCUMENT, KIND, report, check=check, empty=f"Write a document of kind {KIND}.")
+    if read is None:
         raise FaultsFileError(path, report.mistakes)
-    return Faults(draft.metadata, draft.spec.seed, draft.spec.google, draft.spec.rules)
+    name, spec = read
+    return Faults(name, spec.seed, spec.google, spec.rules)
 
 
 def _check_patterns(spec: SpecDraft, report: Report, *, kubernetes: bool) -> None:

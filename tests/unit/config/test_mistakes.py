@@ -90,14 +90,14 @@ ONE_FAULT = {
         "podpass.dev/v1alpha1",
         "podpass.dev/v2",
         (
-            ":1:13: apiVersion: 'podpass.dev/v2' is unknown here. This version of podpass reads podpass.dev/v1alpha1. "
+            ":1:13: apiVersion: 'podpass.dev/v2' is unknown here. podpass reads podpass.dev/v1alpha1 here. "
             "Write podpass.dev/v1alpha1. [config.unknown-api-version]"
         ),
     ),
     "unknown kind": (
         "kind: Federation",
         "kind: InvokerPolicy",
-        ":2:7: kind: 'InvokerPolicy' is unknown here. This version of podpass reads Federation. Write Federation. [config.unknown-kind]",
+        ":2:7: kind: 'InvokerPolicy' is unknown here. podpass reads Federation here. Write Federation. [config.unknown-kind]",
     ),
     "no apiVersion": (
         "apiVersion: podpass.dev/v1alpha1\n",
@@ -378,6 +378,25 @@ ONE_FAULT = {
             "[config.cluster]"
         ),
     ),
+    "a shell on machines that have none": (
+        "kubeconfig: kubeconfig",
+        'distribution: talos\n    nodes: {command: [ssh, "{node}", sh]}',
+        (
+            ":7:12: spec.cluster.nodes: These settings are for machines with a shell; the distribution is 'talos'. Remove them, or write whose "
+            "machines these are. [config.cluster]"
+        ),
+    ),
+    **{
+        f"a command that reaches no node: {command}": (
+            "kubeconfig: kubeconfig",
+            f"nodes: {{command: {command}}}",
+            (
+                ":6:12: spec.cluster.nodes: This command does not reach one node. One of its words, and not the first, holds {node} or "
+                '{address}, once. Write it as words: [ssh, "{node}", sudo, -n, sh]. [config.node-command]'
+            ),
+        )
+        for command in ("[ssh, cp-1]", '["{node}", sh]', '[ssh, "{host}"]', '[ssh, "{node}", "{address}"]', '[ssh, "{node}", "${HOME}"]')
+    },
     "an own tag": (
         "{name: demo}\nspec",
         "{name: !env demo}\nspec",
@@ -386,7 +405,7 @@ ONE_FAULT = {
     "two documents": (
         "apiVersion: podpass.dev/v1alpha1\n",
         GOOD + "---\napiVersion: podpass.dev/v1alpha1\n",
-        ":29:1: A file holds one federation; here begins another document. Move it to its own file. [config.documents]",
+        ":29:1: A file holds one document; here begins another one. Move it to its own file. [config.documents]",
     ),
     "not YAML": (
         "{name: demo}",

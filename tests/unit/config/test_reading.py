@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from podpass.config.federation import GENERATED, BucketSettings, Federation, Grant, GrantCondition
+from podpass.config.federation import GENERATED, BucketSettings, Federation, Grant, GrantCondition, NodeSettings
 from podpass.config.mistakes import FederationFileError
 from podpass.config.reading import load, parse
 from podpass.errors import ConfigError
@@ -60,6 +60,12 @@ def read(text: str) -> Federation:
     return parse(text.encode(), Path("/somewhere/podpass.yaml"))
 
 
+def test_how_nodes_are_reached_is_read_as_words() -> None:
+    cluster = 'cluster: {distribution: k3s, nodes: {command: [ssh, "root@{node}", sudo, -n, sh]}}'
+    found = read(LEAST.replace("  google:", f"  {cluster}\n  google:")).cluster.nodes
+    assert found == NodeSettings(("ssh", "root@{node}", "sudo", "-n", "sh"))
+
+
 def test_everything_that_a_file_can_say_is_read() -> None:
     federation = read(FULL)
     assert federation.name == "workload-identity-demo"
@@ -67,6 +73,7 @@ def test_everything_that_a_file_can_say_is_read() -> None:
     assert federation.cluster.context == "admin@demo"
     assert federation.cluster.talos is not None
     assert federation.cluster.talos.talosconfig == Path("/etc/talosconfig")
+    assert federation.cluster.nodes is None
     assert federation.issuer.url == Issuer("https://storage.googleapis.com/demo-oidc")
     assert federation.issuer.bucket == BucketSettings("demo-oidc", "us-east1")
     assert federation.google.pool.display_name == "Workload Identity Demo"

@@ -201,7 +201,7 @@ MISTAKES = [
         spec(rules="[{name: a, paths: [/a], members: [allUsers]}, {name: a, paths: [/b], members: [allUsers]}]"),
         "spec.rules[1].name: Another rule is called 'a'.",
     ),
-    (spec() + "---\n" + spec(), "policy.yaml:10:1: A file holds one policy; this is another document."),
+    (spec() + "---\n" + spec(), "policy.yaml:10:1: A file holds one document; here begins another one."),
     ("a: [", "This is not YAML"),
     ("- a\n", "policy.yaml:1:1: This is a list; a mapping is wanted."),
 ]

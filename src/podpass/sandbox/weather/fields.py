@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, get_args
 
-from podpass.config.document import API_VERSION, exactly
+from podpass.config.document import document
 from podpass.config.shape import Field, ListOf, Record, Text, Whole, one_of
 from podpass.config.texts import present
 from podpass.errors import ConfigError
@@ -26,20 +26,6 @@ class SpecDraft:
     seed: int = 0
     google: GoogleWeather = field(default_factory=GoogleWeather)
     rules: tuple[Rule, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentDraft:
-    """A whole document, as far as it could be read."""
-
-    api_version: str | None = None
-    kind: str | None = None
-    metadata: str | None = None
-    spec: SpecDraft | None = None
-
-
-def _only(wanted: str, code: str) -> Text[str]:
-    return exactly(wanted, f"A faults file has {wanted}.", code)
 
 
 def _mistake(what: str, next_step: str) -> ConfigError:
@@ -155,18 +141,4 @@ _SPEC: Final = Record(
         ),
     ),
 )
-DOCUMENT: Final = Record(
-    DocumentDraft,
-    (
-        Field("apiVersion", _only(API_VERSION, "config.unknown-api-version"), f"Write apiVersion: {API_VERSION}.", required=True),
-        Field("kind", _only(KIND, "config.unknown-kind"), f"Write kind: {KIND}.", required=True),
-        Field(
-            "metadata",
-            Record(lambda *, name: str(name), (Field("name", Text(present), "Its name.", required=True),)),
-            "Names the faults: {name: NAME}.",
-            required=True,
-        ),
-        Field("spec", _SPEC, "What shall go wrong.", required=True),
-    ),
-    is_partial=True,
-)
+DOCUMENT: Final = document(KIND, Text(present), _SPEC, "What shall go wrong.")

@@ -125,9 +125,9 @@ def test_a_real_control_plane_has_no_weather(match: str) -> None:
     ("text", "told"),
     [
         ("", "This file is empty. Write a document of kind Faults."),
-        (HEAD.replace("Faults", "Fault"), "'Fault' is unknown here. A faults file has Faults. Write Faults."),
+        (HEAD.replace("Faults", "Fault"), "'Fault' is unknown here. podpass reads Faults here. Write Faults."),
         (HEAD, "The key 'spec' is missing. What shall go wrong."),
-        (f"{HEAD}spec: {{}}\n---\n{HEAD}spec: {{}}", "A file holds one forecast; this is another document. Move it out."),
+        (f"{HEAD}spec: {{}}\n---\n{HEAD}spec: {{}}", "A file holds one document; here begins another one. Move it to its own file."),
     ],
 )
 def test_what_is_no_faults_file_is_told(text: str, told: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refuse files that hold a private key or a token: `python tools/secrets.py FILE …`, run before each commit.
+"""Refuse files that hold a private key or a token: `python tools/no_secrets.py FILE …`, run before each commit.
 
 Test keys live in tests/assets only; tokens in tests are made when the test runs.
 """
