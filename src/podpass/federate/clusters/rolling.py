@@ -42,7 +42,8 @@ def waiting(move: Move, stage: Stage) -> Iterator[Step]:
         yield Step(
             "Publish",
             f"Whoever verifies tokens of {move.issuer} has to find its keys before the first one is signed. Google's provider names one "
-            "issuer: from here to the end of the switch it refuses tokens of the old one.",
+            "issuer: from here to the end of the switch it refuses tokens of the old one. Where pods rely on it, `podpass rotate --issuer` "
+            "does this step, and all of Google's side, so that none is refused.",
             ("podpass apply", "podpass plan --exit-code"),
             gate="podpass plan has nothing to do",
         )
