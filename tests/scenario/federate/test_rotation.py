@@ -177,12 +177,14 @@ def test_keys_sync_brings_google_the_keys_and_nothing_else(story: Story) -> None
     assert story.sandbox.cluster
     story.sandbox.run(story.sandbox.cluster.restart(IssuerChange(new_key="p256", keep_old_keys=False)))
     story.content["spec"]["google"]["provider"]["displayName"] = "Later"
+    story.content["spec"]["workloads"][0]["roles"] = []
     story.file.write_text(yaml.safe_dump(story.content))
     assert story.run("doctor").code == 1
     assert "Google has the cluster's keys" in story.run_bare("keys", "sync", "--yes", "-f", str(story.file)).out
     plan = story.done("plan")
     assert "displayName" in plan
     assert "jwksJson" not in plan
+    assert f"- grant/default/{story.name}:storage.admin" in plan  # what podpass made is not forgotten on the way
 
 
 def test_the_command_says_what_is_to_be_done_and_resumes(story: Story) -> None:

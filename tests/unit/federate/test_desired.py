@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,6 +9,7 @@ from podpass.config.federation import BucketSettings, Federation, Grant, GrantCo
 from podpass.errors import ConfigError
 from podpass.federate import condition, desired
 from podpass.federate.facts import Facts
+from podpass.federate.issuer_move import IssuerMove, Standing
 from podpass.federate.principals import Claims
 from podpass.federate.resource import Resource
 from podpass.names import GoogleServiceAccount, Issuer, ServiceAccountRef
@@ -178,3 +180,56 @@ def test_a_mapping_without_a_value_for_the_workload_is_refused_with_its_expressi
     assert caught.value.full_code == "config.unmapped"
     with pytest.raises(ConfigError, match=r"google\.subject has no value for the workload default/workload-identity-demo"):
         built(replace(changed, google=replace(changed.google, attribute_mapping={"google.subject": "assertion.email"})), facts)
+
+
+FORMER = Standing("wif-demo-oidc", "https://10.0.0.1:6443", "inline")
+COMING = Standing("cluster-2", "https://storage.googleapis.com/demo-oidc", "bucket", BucketSettings("demo-oidc"))
+BEGUN = IssuerMove.begin("workload-identity-demo", FORMER, COMING, timedelta(hours=24))
+NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
+
+
+def during(move: IssuerMove, federation: Federation, facts: Facts) -> dict[str, Resource]:
+    return desired.by_address(desired.resources(move.as_file(federation, COMING), facts, move))
+
+
+def test_during_a_move_both_issuers_are_published_and_have_like_providers(federation: Federation, facts: Facts) -> None:
+    found = during(BEGUN, federation, facts)
+    former, coming = found["provider/wif-demo-oidc"].body, found["provider/cluster-2"].body
+    assert "object/demo-oidc/keys.json" in found
+    assert (former["oidc.issuerUri"], coming["oidc.issuerUri"]) == (FORMER.issuer, COMING.issuer)
+    assert (bool(former["oidc.jwksJson"]), bool(coming["oidc.jwksJson"])) == (True, False)
+    for field in ("attributeMapping", "attributeCondition"):
+        assert former[field] == coming[field]
+
+
+def test_during_a_move_either_provider_takes_tokens_for_either_audience_within_googles_limits(federation: Federation, facts: Facts) -> None:
+    google = federation.google
+    declared = replace(federation, google=replace(google, provider=replace(google.provider, former_ids=("one1", "two2", "three3"))))
+    found = during(BEGUN, declared, facts)
+    ends = {f"//iam.googleapis.com/{POOL}/providers/{one}" for one in ("wif-demo-oidc", "cluster-2")}
+    for provider in ("wif-demo-oidc", "cluster-2"):
+        audiences = found[f"provider/{provider}"].body["oidc.allowedAudiences"]
+        assert {*ends, *(f"https:{one}" for one in ends)} <= set(audiences)
+        assert len(audiences) == len(set(audiences)) == 10
+
+
+def test_the_config_maps_say_what_the_step_at_hand_asks_for(federation: Federation, facts: Facts) -> None:
+    telling = BEGUN.published()
+    configuring = telling.told(NOW).stepped().switched(NOW)
+    forgetting = configuring.stepped().stepped().stepped()
+    seen = []
+    for move in (BEGUN, telling, configuring, forgetting):
+        body = during(move, federation, facts)["configmap/default/sts-config"].body
+        listed = [one["issuer"] for one in json.loads(body["providers"])["providers"]] if body["providers"] else []
+        seen.append((json.loads(body["content"])["audience"].rpartition("/")[2], listed))
+    both = [FORMER.issuer, COMING.issuer]
+    assert seen == [("wif-demo-oidc", []), ("wif-demo-oidc", both), ("cluster-2", both), ("cluster-2", [])]
+    assert "provider/wif-demo-oidc" not in during(forgetting, federation, facts)
+    assert "providers" not in built(federation, facts)["configmap/default/sts-config"].body
+
+
+def test_a_former_id_keeps_its_audience_as_long_as_the_file_names_it(federation: Federation, facts: Facts) -> None:
+    google = federation.google
+    declared = replace(federation, google=replace(google, provider=replace(google.provider, former_ids=("cluster-0",))))
+    audiences = built(declared, facts)["provider/wif-demo-oidc"].body["oidc.allowedAudiences"]
+    assert [one.rpartition("/")[2] for one in audiences] == ["wif-demo-oidc", "wif-demo-oidc", "cluster-0", "cluster-0"]

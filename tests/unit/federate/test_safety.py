@@ -10,12 +10,16 @@ from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanEr
 from podpass.federate import safety
 from podpass.federate.change import Action, Change
 from podpass.federate.facts import Facts
+from podpass.federate.issuer_move import IssuerMove, Standing
+from podpass.federate.marks import Mark
 from podpass.federate.plan import Plan, Subject
 from podpass.federate.principals import OtherProvider
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.safety import Allowances, Objection, Situation
+from podpass.federate.under_way import UnderWay
 from podpass.names import Issuer, ServiceAccountRef
 from podpass.names.labels import LabelSelector
+from podpass.verify import KeySet
 
 NOBODY = Receipt("demo", "cluster-a", "demo-project")
 AUDIENCE = (
@@ -305,3 +309,47 @@ def test_a_selector_s_long_tokens_and_broad_members_are_spoken_of_once(with_goog
     federation = replace(broad, workloads=tuple(found), selections=(selection,))
     known = replace(facts, account_uids={one.service_account: "uid" for one in found})
     assert codes(federation, known) == ["broad-member", "long-token"]
+
+
+FORMER = OtherProvider("cluster-1", "https://10.0.0.1:6443", {"google.subject": "assertion.sub"})
+KNOWN = NOBODY.with_entries({"provider/cluster-1": Entry(State.ADOPTED, {"project": "demo-project", "pool": "p", "provider": "cluster-1"})})
+OF_THE_CLUSTER = Mark("demo", "cluster-a")
+
+
+def test_a_receipt_alone_does_not_make_another_provider_of_the_pool_our_own(federation: Federation, facts: Facts) -> None:
+    kids = frozenset(KeySet.parse(facts.jwks).keys)
+    for claimed in (FORMER, replace(FORMER, mark=Mark("demo", "cluster-b")), replace(FORMER, kids=frozenset({"another"}))):
+        assert refusal(federation, facts, others=(claimed,), receipt=KNOWN).full_code == "plan.shared-pool"
+    for unknown in (replace(FORMER, mark=OF_THE_CLUSTER), replace(FORMER, kids=kids)):
+        assert refusal(federation, facts, others=(unknown,)).full_code == "plan.shared-pool"
+        safety.refuse(situation(federation, facts, others=(unknown,), receipt=KNOWN))
+
+
+def test_another_provider_in_the_file_than_before_is_told_with_what_it_does_to_pods(federation: Federation, facts: Facts) -> None:
+    former = replace(FORMER, mark=OF_THE_CLUSTER)
+    seen = situation(federation, facts, others=(former,), receipt=KNOWN)
+    (caution,) = safety.cautions(seen)
+    assert (caution.code, "Keep the former id" in caution.message) == ("provider-replaced", True)
+    moving = replace(seen, federation=replace(federation, issuer=IssuerSettings(Issuer("https://new.example"))))
+    assert ["rotate --issuer" in one.message for one in safety.cautions(moving) if one.code == "provider-replaced"] == [True]
+
+
+def test_an_issuer_that_changes_on_the_same_provider_is_told_with_the_way_that_refuses_nobody(federation: Federation, facts: Facts) -> None:
+    moving = replace(federation, issuer=IssuerSettings(Issuer("https://new.example")))
+    (first,) = safety.cautions(situation(moving, facts))
+    assert "podpass export --format control-plane" in first.message
+    own = NOBODY.with_entries({"provider/wif-demo-oidc": Entry(State.MADE, {})})
+    (later,) = safety.cautions(situation(moving, facts, receipt=own))
+    assert "give google.provider.id another id and run `podpass rotate --issuer`" in later.message
+
+
+def test_during_a_move_both_providers_are_our_own_and_only_the_move_is_told(federation: Federation, facts: Facts) -> None:
+    former, coming = Standing("cluster-1", facts.issuer, "inline"), Standing("wif-demo-oidc", "https://new.example", "inline")
+    begun = UnderWay("--issuer", IssuerMove.begin("workload-identity-demo", former, coming, timedelta(hours=24)))
+    moving = replace(federation, issuer=IssuerSettings(Issuer("https://new.example")))
+    safety.refuse(situation(moving, facts, others=(FORMER,), under_way=begun))
+    (caution,) = safety.cautions(situation(moving, facts, others=(FORMER,), under_way=begun))
+    assert caution.code == "rotation-under-way"
+    assert "its next step is `publish`" in caution.message
+    (key,) = safety.cautions(situation(federation, facts, under_way=UnderWay("--key")))
+    assert "rotate --key --resume" in key.message
