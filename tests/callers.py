@@ -4,6 +4,8 @@
 from typing import Any
 
 from podpass.names import Audience, Issuer
+from podpass.policy import InvokerPolicy, Refusal, Request, Verdict
+from podpass.policy.rules import InGroups
 from podpass.verify import KeySet, VerificationKey, Verifier
 from podpass.verify.identity import Identity, IssuerKind
 from token_forge import AUDIENCE, ISSUER, NOW, NOW_S, Signer, ec_signer, kubernetes_claims
@@ -57,3 +59,9 @@ def workload(
 def google_account(**changed: Any) -> Identity:  # noqa: ANN401 - any JSON
     """Return a Google account."""
     return identity_of(google_claims(**changed), name="google", kind="google")
+
+
+def verdict_of(policy: InvokerPolicy, request: Request, identity: Identity | None, in_groups: InGroups | None = None) -> Verdict:
+    """Say whether a policy's rules admit a caller; None is a caller without a token."""
+    rule = policy.rule_for(request)
+    return Verdict(None, rule) if isinstance(rule, Refusal) else Verdict(rule, rule.refusal_of(identity, in_groups))

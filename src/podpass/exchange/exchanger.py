@@ -165,7 +165,7 @@ class Exchanger:
         if not is_token(token) or not isinstance(until, str):
             raise unexpected(IAM_CREDENTIALS, "has no accessToken or no expireTime")
         # Google's moment, but no later than by this machine's clock, which may be slow.
-        return AccessToken(Secret(token, "access token"), min(_moment(until), asked_at + self._lifetime), account.email)
+        return AccessToken(Secret(token, "access token"), min(_moment(until), asked_at + self._lifetime))
 
     def id_token(self, federated: AccessToken, audience: str) -> IdToken:
         """Return a token that tells `audience` which account is calling, with its email.

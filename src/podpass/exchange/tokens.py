@@ -14,12 +14,10 @@ class AccessToken:
     Attributes:
         value: The token.
         expires_at: When it ends.
-        principal: Who it speaks for: an account's email, or None for the workload's own principal.
     """
 
     value: Secret[str]
     expires_at: datetime
-    principal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 import msgspec.structs
 
 from podpass.names import Audience, Issuer
-from podpass.policy.rules import InGroups, Refusal, Request, Rule, RuleTable, Verdict
+from podpass.policy.rules import Refusal, Request, Rule, RuleTable
 from podpass.verify.algorithms import DEFAULT_ALGORITHMS
-from podpass.verify.identity import Identity, IssuerKind
+from podpass.verify.identity import IssuerKind
 
 if TYPE_CHECKING:  # costs as much to import as all of this room
     from pathlib import Path
@@ -94,11 +94,6 @@ class InvokerPolicy(msgspec.Struct, frozen=True, eq=False):
     def nobody(cls) -> Self:
         """Return the policy of a service that has none: it admits nobody."""
         return cls("none")
-
-    def verdict(self, request: Request, identity: Identity | None, in_groups: InGroups | None = None) -> Verdict:
-        """Say whether the rules admit a caller; None is a caller without a token. The mode changes nothing here."""
-        rule = self.rule_for(request)
-        return Verdict(None, rule) if isinstance(rule, Refusal) else Verdict(rule, rule.refusal_of(identity, in_groups))
 
     def rule_for(self, request: Request) -> Rule | Refusal:
         """Return the rule that decides about a request, whoever makes it, or why there is none."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from callers import google_account, workload
+from callers import google_account, verdict_of, workload
 from podpass.policy import HandlerToken, InvokerPolicy, Mode, Refusal, Request, TrustedIssuer
 from podpass.policy.fields import DOCUMENT
 from podpass.policy.invoker_policy import GOOGLE
@@ -56,14 +56,14 @@ def test_the_whole_example_is_read(whole: InvokerPolicy) -> None:
 def test_the_whole_example_admits_whom_it_says(whole: InvokerPolicy) -> None:
     client = workload("id-namespace", "gke-sa", bound=claim("auth-client-1"))
     other_pod = workload("id-namespace", "gke-sa", bound=claim("shell"))
-    assert whole.verdict(Request("GET", "/private"), client).refusal is None
-    assert whole.verdict(Request("GET", "/private/a"), client).refusal is None
-    assert whole.verdict(Request("GET", "/private"), other_pod).refusal is Refusal.CONDITION
-    assert whole.verdict(Request("GET", "/private"), google_account()).refusal is Refusal.CONDITION
-    assert whole.verdict(Request("GET", "/private"), workload("shop", "checkout")).refusal is Refusal.NOT_A_MEMBER
-    assert whole.verdict(Request("POST", "/private"), client).refusal is Refusal.NO_METHOD
-    assert whole.verdict(Request("GET", "/elsewhere"), client).refusal is Refusal.NO_RULE
-    assert whole.verdict(Request("GET", "/"), None).refusal is None
+    assert verdict_of(whole, Request("GET", "/private"), client).refusal is None
+    assert verdict_of(whole, Request("GET", "/private/a"), client).refusal is None
+    assert verdict_of(whole, Request("GET", "/private"), other_pod).refusal is Refusal.CONDITION
+    assert verdict_of(whole, Request("GET", "/private"), google_account()).refusal is Refusal.CONDITION
+    assert verdict_of(whole, Request("GET", "/private"), workload("shop", "checkout")).refusal is Refusal.NOT_A_MEMBER
+    assert verdict_of(whole, Request("POST", "/private"), client).refusal is Refusal.NO_METHOD
+    assert verdict_of(whole, Request("GET", "/elsewhere"), client).refusal is Refusal.NO_RULE
+    assert verdict_of(whole, Request("GET", "/"), None).refusal is None
 
 
 def claim(pod: str) -> dict[str, Any]:

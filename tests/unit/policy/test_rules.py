@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from callers import google_account, workload
+from callers import google_account, verdict_of, workload
 from podpass.errors import ConfigError
 from podpass.policy import InvokerPolicy, Mode, Refusal, Request, Rule, Verdict
 from podpass.policy.condition import compile_condition
@@ -65,19 +65,19 @@ POLICY = InvokerPolicy(
 def test_the_most_specific_rule_decides(
     method: str, path: str, identity: Identity | None, decided_by: str | None, refusal: Refusal | None
 ) -> None:
-    verdict = POLICY.verdict(Request(method, path), identity)
+    verdict = verdict_of(POLICY, Request(method, path), identity)
     assert (verdict.rule and verdict.rule.name, verdict.refusal) == (decided_by, refusal)
 
 
 def test_invariant_1_a_policy_without_rules_admits_nobody() -> None:
     for identity in (None, CHECKOUT):
-        assert InvokerPolicy.nobody().verdict(Request("GET", "/"), identity).refusal is Refusal.NO_RULE
+        assert verdict_of(InvokerPolicy.nobody(), Request("GET", "/"), identity).refusal is Refusal.NO_RULE
 
 
 def test_the_mode_changes_no_verdict() -> None:
     rules = (rule("one", "/one", "allUsers"),)
     for mode in Mode:
-        assert InvokerPolicy("p", rules=rules, mode=mode).verdict(Request("GET", "/two"), None).refusal is Refusal.NO_RULE
+        assert verdict_of(InvokerPolicy("p", rules=rules, mode=mode), Request("GET", "/two"), None).refusal is Refusal.NO_RULE
 
 
 def test_the_order_of_rules_in_the_file_changes_no_verdict() -> None:
@@ -86,7 +86,7 @@ def test_the_order_of_rules_in_the_file_changes_no_verdict() -> None:
         for path in ("/", "/private", "/private/a", "/private/health", "/pods"):
             for identity in (None, CHECKOUT, CART):
                 request = Request(method, path)
-                assert backwards.verdict(request, identity) == POLICY.verdict(request, identity)
+                assert verdict_of(backwards, request, identity) == verdict_of(POLICY, request, identity)
 
 
 def test_two_rules_for_one_place_and_method_are_refused() -> None:
@@ -117,4 +117,4 @@ def test_verdicts_say_why(verdict: Verdict, reason: str) -> None:
 
 def test_members_are_asked_one_by_one() -> None:
     both = Rule("r", (PathPattern.parse("/"),), (AllAuthenticatedUsers(), AllUsers()))
-    assert InvokerPolicy("p", rules=(both,)).verdict(Request("GET", "/"), None).refusal is None
+    assert verdict_of(InvokerPolicy("p", rules=(both,)), Request("GET", "/"), None).refusal is None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from callers import workload
+from callers import verdict_of, workload
 from podpass.errors import ConfigError
 from podpass.policy import Refusal, Request
 from podpass.policy.short_form import SHARED_HOSTS, from_environment, is_configured
@@ -15,8 +15,8 @@ def test_short_form_is_one_rule_for_the_issuers_tokens(own: bool) -> None:  # no
     policy = from_environment({names.get(name, name): value for name, value in GOOD.items()})
     assert [str(issuer.issuer) for issuer in policy.issuers] == [GOOD["ID_ISSUER"]]
     assert [str(audience) for audience in policy.audiences] == [GOOD["JWT_AUDIENCE"]]
-    assert policy.verdict(Request("PATCH", "/any/where"), workload()).refusal is None
-    assert policy.verdict(Request("GET", "/"), None).refusal is Refusal.NOT_A_MEMBER
+    assert verdict_of(policy, Request("PATCH", "/any/where"), workload()).refusal is None
+    assert verdict_of(policy, Request("GET", "/"), None).refusal is Refusal.NOT_A_MEMBER
 
 
 @pytest.mark.parametrize("host", sorted(SHARED_HOSTS))
