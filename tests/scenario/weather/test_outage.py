@@ -48,12 +48,14 @@ def fleet(world: World, kind: str) -> list[Pod]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_pods_with_living_tokens_notice_nothing_and_nobody_storms_back(world: World, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All tokens become due for renewal in the ten minutes, none of them ends."""
-    monkeypatch.setattr(wire, "DEADLINE_S", 0.1)
-    pods = fleet(world, kind)
+    pods, patient = fleet(world, kind), wire.DEADLINE_S
     outage(world, kind, END_S - 600, END_S)
     begun = away = len(world.sandbox.requests())
     returning: list[int] = []
     for elapsed in world.seconds(3600, STEP_S):
+        # Only where every answer comes too late is the deadline a short one: a busy machine may be slow, too.
+        is_slow = kind == "slow" and END_S - 600 <= elapsed < END_S
+        monkeypatch.setattr(wire, "DEADLINE_S", 0.1 if is_slow else patient)
         before = len(world.sandbox.requests())
         told = [pod.ask() for pod in pods]
         assert all(isinstance(each, AccessToken) and each.expires_at > world.clock.now() for each in told), (elapsed, told)
