@@ -135,7 +135,7 @@ class _Walk:
 
     def _serves(self) -> bool:
         try:
-            httpx2.get(self.endpoint, trust_env=False)
+            ask(self.endpoint)
         except httpx2.TransportError:
             return False
         return True

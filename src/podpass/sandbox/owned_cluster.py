@@ -94,7 +94,7 @@ class OwnedCluster:
 
     def _node_client(self, directory: Path) -> httpx2.AsyncClient:
         """Return what the API server asks nodes with; a node's certificate is not checked, as without --kubelet-certificate-authority."""
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not the default one, which would read the machine's authorities for nothing
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.load_cert_chain(*self._write_node_client(directory))
         return SteadyClient(verify=context, trust_env=False, timeout=httpx2.Timeout(10, read=None), limits=httpx2.Limits())

@@ -122,7 +122,7 @@ class Town:
 
     def _is_served(self) -> bool:
         try:
-            httpx2.get(self.private, trust_env=False)
+            ask(self.private)
         except httpx2.TransportError:
             return False
         return True
