@@ -195,6 +195,15 @@ def test_the_command_says_what_is_to_be_done_and_resumes(story: Story) -> None:
     assert isinstance(first.error, PlanError)
     assert "--service-account-key-file=sa-new.pub" in first.out
     assert "A rotation is under way" in str(story.run("rotate", "--key", "--yes").error)
+    never_met = story.run("rotate", "--key", "--yes", "--resume", "--removed-server", "https://10.0.0.9:6443")
+    assert "This rotation has met no API server https://10.0.0.9:6443" in str(never_met.error)
+    for said, hours in (("1h", 1), ("", 24)):  # the state's word for a shorter life does not count when nobody repeats it
+        again = story.run("rotate", "--key", "--yes", "--resume", "--wait", "0s", *(("--longest-token", said) if said else ()))
+        assert f"A token lives {hours} h at most" in " ".join(again.out.split())
+        assert ("24 h counts, unless you say --longest-token again" in " ".join(again.out.split())) is (hours == 24)
+        kept = Ledger(story.kube, story.name).read()
+        assert kept is not None
+        assert kept.longest_token == timedelta(hours=hours)
     assert "The rotation is done" in story.done("rotate", "--key", "--yes", "--abort")
 
 
