@@ -90,7 +90,7 @@ def _show_change(change: "Change", out: Console) -> None:
 
 def _hint(change: "Change") -> str:
     if change.action == "delete":
-        return "  delete: no selector finds it any more" if change.lapsed else "  delete"
+        return "  delete: no selector gives it any more" if change.lapsed else "  delete"
     if change.action == "undelete":
         return "  undelete" if change.known else "  undelete, needs --allow-undelete"
     if change.action == "adopt":

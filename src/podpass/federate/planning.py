@@ -103,7 +103,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         seen |= observed.of_receipt(reader, receipt, seen)
         pool = desired.provider_name(federation, facts).pool
         found = references.untouched(diff.changes(wanted, seen, receipt), referred)
-        changes, foreign = lapse.without_foreign(lapse.traced(found, wanted, receipt, federation, pool))
+        changes, foreign = lapse.without_foreign(lapse.traced(found, wanted, receipt, federation, facts))
         if changes:
             lacking = preflight.lacking(google, changes, facts.project, findings.missing)
             safety.stop((*findings.obstacles, *lacking, *preflight.unknown_roles(google, changes)))

@@ -112,7 +112,7 @@ def test_accounts_are_found_by_label_shown_by_name_and_lose_what_they_had_when_t
     edit_policy(by_hand, lambda policy: add_member(policy, "roles/browser", f"{pool}/{subject(two)}"))
     plan = story.done("plan")
     assert f"+ grant/{three}:storage.objectViewer@project/demo-project  selected by spec.workloads[0]" in plan
-    assert f"- grant/{two}:storage.objectViewer@project/demo-project  delete: no selector finds it any more" in plan
+    assert f"- grant/{two}:storage.objectViewer@project/demo-project  delete: no selector gives it any more" in plan
     story.done("apply", "--yes")  # no --allow-delete: the file has not changed
     assert cluster.members() == subjects([one, three])
     assert cluster.members("roles/browser") == subjects([two])  # podpass did not give it
@@ -167,7 +167,16 @@ def test_a_named_account_has_what_its_own_entry_says_and_two_selectors_do_not_qu
     assert cluster.members("roles/browser") == subjects([second])
     # It is a name of the file's that goes now, though a selector finds the account from here on.
     cluster.declare(cluster.selector(), {**tier, "roles": ["roles/browser"]})
-    assert "The plan deletes grant/" in str(story.run("apply", "--yes").error)
+    assert f"The plan deletes grant/{named}:storage.objectAdmin@" in str(story.run("apply", "--yes").error)
+    # And it is the file that takes away, by a name, what a selector had given.
+    names: list[dict[str, Any]] = [{"serviceAccount": named, "roles": [EDITOR]}, {"serviceAccount": both}]
+    cluster.declare(cluster.selector(), *names, {**tier, "roles": ["roles/browser"]})
+    assert f"The plan deletes grant/{both}:storage.objectViewer@" in str(story.run("apply", "--yes").error)
+    # From one selector to the other is no change of the file's.
+    cluster.label("second", app=app)
+    cluster.declare(cluster.selector(), names[0], {**tier, "roles": ["roles/browser"]})
+    story.done("apply", "--yes")
+    assert (cluster.members(), cluster.members("roles/browser")) == (subjects([both, second]), set())
 
 
 def test_more_than_the_limit_is_refused_before_anything_is_asked_of_google(cluster: Cluster) -> None:

@@ -46,6 +46,9 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "out of range": lambda file: file["spec"]["workloads"][0].update(token={"expiration": 599}),
     "wrong kind": lambda file: file.update(kind="Policy"),
     "no workloads": lambda file: file["spec"].update(workloads=[]),
+    "nobody's workload": lambda file: file["spec"]["workloads"][0].pop("serviceAccount"),
+    "two ways to name one": lambda file: file["spec"]["workloads"][0].update(namespace="default"),
+    "a selector of no form": lambda file: file["spec"].update(workloads=[{"selector": {"matchLabels": {"a": "b"}, "atMost": 0}}]),
     "pool id": lambda file: file["spec"]["google"]["pool"].update(id="x"),
     "attribute": lambda file: file["spec"]["google"]["attributeMapping"].update(sub="x"),
 }

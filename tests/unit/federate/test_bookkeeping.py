@@ -166,3 +166,15 @@ def test_a_receipt_names_only_what_podpass_could_have_made(address: str, changed
     for entry in (Entry(State.MADE, forged), Entry(State.MADE, IDENTITIES[address], former=(forged,))):
         with pytest.raises(ConfigError, match="is not a receipt"):
             Receipt.from_text(EMPTY.with_entries({address: entry}).to_text(), origin="x")
+
+
+def test_whether_a_selector_asks_is_kept_and_follows_the_file() -> None:
+    given = IDENTITIES["binding/n/a"]
+    change = Change("binding/n/a", Action.CREATE, given, origin="spec.workloads[0]")
+    begun = announced(EMPTY, [change])
+    assert begun.entries["binding/n/a"] == Entry(State.CREATING, given, selected=True)
+    made = settled(begun, {}, desired={"binding/n/a"}, pending=(), selected={"binding/n/a"}, uids={})
+    assert made.entries["binding/n/a"] == Entry(State.MADE, given, selected=True)
+    assert Receipt.from_text(made.to_text(), origin="x") == made
+    named = settled(made, {}, desired={"binding/n/a"}, pending=(), uids={})
+    assert named.entries["binding/n/a"] == Entry(State.MADE, given)
