@@ -270,7 +270,7 @@ class _Walk:
             self.access = self._exchanger().impersonated_token(self.federated)
         except (CredentialError, NeighbourError) as error:
             link = _broken("binding", error)
-            return replace(link, cure=_ENABLE.format(account=account)) if "is disabled" in error.why else link
+            return replace(link, cure=_ENABLE.format(account=account)) if "account is disabled" in error.why else link  # an API can be, too
         return Link("binding", "passed", f"It may act as {account}.")
 
     def _role(self) -> Link:
