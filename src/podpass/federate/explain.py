@@ -79,12 +79,12 @@ def _provider(federation: Federation, claims: UnverifiedClaims, project_number: 
 
 def _selection_of(federation: Federation, claims: UnverifiedClaims) -> Workload | None:
     """Return the workload that the token's account is if a selector finds it; None where the file names it, or no selector looks there."""
+    known = federation.workloads
     try:
         account = ServiceAccountRef.parse(str(claims.get("sub")))
     except ConfigError:
         return None
-    named = (one.service_account for one in federation.workloads)
-    if account in named:
+    if any(account == one.service_account or (one.is_namespace and account.namespace == one.service_account.namespace) for one in known):
         return None
     looks = (one for one in federation.selections if not one.selector.namespaces or account.namespace in one.selector.namespaces)
     return next((one.workload(account) for one in looks), None)
