@@ -110,7 +110,8 @@ class _Builder:
             yield Resource(f"{Kind.API}/{name}", {"project": self.facts.project, "service": name})
 
     def _published(self) -> Iterator[Resource]:
-        for one in self.standings:
+        # What publishes the leaving issuer is nobody's to take away before the move has ended.
+        for one in (self.move.former, self.move.coming) if self.move else self.standings:
             if one.keys == "bucket" and one.bucket is not None:
                 address = f"{Kind.BUCKET}/{one.bucket.name}"
                 yield self._bucket(one.bucket, address)

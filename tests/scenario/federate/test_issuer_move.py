@@ -35,7 +35,7 @@ from podpass.names import ServiceAccountRef
 from podpass.sandbox.cluster import IssuerChange
 from scenario.federate.conftest import Story
 
-SHORT_LIFE = timedelta(seconds=2)
+SHORT_LIFE = timedelta(seconds=1)
 
 
 @pytest.fixture(autouse=True)
@@ -205,6 +205,7 @@ def test_the_issuer_moves_under_load_and_no_token_is_refused_though_each_step_is
     assert "Nothing to change" in story.done("plan")
 
 
+@pytest.mark.slow
 def test_a_move_goes_back_under_load_after_tokens_of_both_issuers_were_in_use(story: Story, tmp_path: Path) -> None:
     story.done("apply", "--yes")
     edit(story)
@@ -259,6 +260,7 @@ def test_the_command_tells_what_to_do_and_everybody_else_what_is_under_way(story
         (("destroy", "--yes"), "plan.rotation-under-way"),
         (("rotate", "--key", "--yes"), "plan.rotation-other"),
         (("rotate", "--issuer", "--yes"), "config.rotation-under-way"),
+        (("roll", "switch", "--yes"), "plan.rotation-stage"),
     )
     for words, code in refusals:
         answer = story.run(*words)
@@ -279,6 +281,7 @@ def test_the_command_tells_what_to_do_and_everybody_else_what_is_under_way(story
     assert "another id, such as cluster-3" in answer.error.next_step
 
 
+@pytest.mark.slow
 def test_a_whole_move_by_the_command(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.done("apply", "--yes")
     edit(story)

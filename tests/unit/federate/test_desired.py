@@ -225,6 +225,7 @@ def test_the_config_maps_say_what_the_step_at_hand_asks_for(federation: Federati
     both = [FORMER.issuer, COMING.issuer]
     assert seen == [("wif-demo-oidc", []), ("wif-demo-oidc", both), ("cluster-2", both), ("cluster-2", [])]
     assert "provider/wif-demo-oidc" not in during(forgetting, federation, facts)
+    assert "bucket/demo-oidc" in during(BEGUN.turned_back().stepped(), federation, facts)
     assert "providers" not in built(federation, facts)["configmap/default/sts-config"].body
 
 

@@ -73,9 +73,9 @@ def dropped(move: IssuerMove, plane: ControlPlane) -> list[str]:
 
 def unasked(move: IssuerMove, pods: Collection[str] | None) -> list[str]:
     """No pod asks for tokens for the leaving provider any more, unless the file keeps its audience."""
-    cure = (
-        f"Apply their manifests with the audience of {move.stays.provider}, or write google.provider.formerIds: [{move.leaves.provider}]."
-    )
+    kept = f"formerIds: [{move.leaves.provider}]"
+    keep = f"google.provider: {{id: {move.stays.provider}, {kept}}} and the former issuer" if move.is_back else f"google.provider.{kept}"
+    cure = f"Apply their manifests with the audience of {move.stays.provider}, or write {keep}."
     if pods is None:
         return [f"podpass may not list pods, so it cannot tell whether one asks for tokens for {move.leaves.provider}. {cure}"]
     if not pods:

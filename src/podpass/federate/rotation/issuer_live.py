@@ -27,6 +27,7 @@ from podpass.names import PoolName, ProviderName, ServiceAccountRef
 
 # What a move is about; everything else that a plan may hold is left to `podpass apply`.
 _OF_A_MOVE: Final = frozenset({Kind.API, Kind.BUCKET, Kind.OBJECT, Kind.PROVIDER, Kind.CONFIG_MAP})
+_OF_ITS_END: Final = frozenset({Kind.PROVIDER, Kind.CONFIG_MAP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +125,16 @@ class MoveSides:
 def of_a_move(changes: tuple[Change, ...], move: IssuerMove) -> Iterator[Change]:
     """Yield the changes that are the move's own: what publishes the two issuers, their providers, and what the config maps say.
 
-    Of deletions only the leaving provider's: what has published its issuer may serve others, and goes when somebody says so.
+    Of deletions only the leaving provider's: what has published its issuer may serve others, and goes when somebody says so. At the end
+    nothing is published any more: a move that goes back before it has published anything makes nothing of it either.
     """
+    is_ending = len(move.standings) == 1
+    kinds = _OF_ITS_END if is_ending else _OF_A_MOVE
     for change in changes:
         if change.action is Action.DELETE:
             if change.address == f"{Kind.PROVIDER}/{move.leaves.provider}":
                 yield change
-        elif change.kind in _OF_A_MOVE or change.identity.get("member") == "allUsers":
+        elif change.kind in kinds or (change.identity.get("member") == "allUsers" and not is_ending):
             yield change
 
 

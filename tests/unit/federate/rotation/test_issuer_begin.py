@@ -11,6 +11,8 @@ import pytest
 from podpass.config.federation import BucketSettings, Federation, IssuerSettings, ProviderSettings
 from podpass.errors import ConfigError, PlanError, PodpassError
 from podpass.federate import condition, desired
+from podpass.federate.change import Action
+from podpass.federate.change import Change as Made
 from podpass.federate.facts import Facts
 from podpass.federate.issuer_move import IssuerMove, MovePhase, Standing
 from podpass.federate.plan import Plan, Subject
@@ -18,6 +20,7 @@ from podpass.federate.planning import Prepared, Sides
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.resource import ABSENT, Observed
 from podpass.federate.rotation.issuer_begin import begin, check_servers
+from podpass.federate.rotation.issuer_live import of_a_move
 from podpass.federate.rotation.servers import ControlPlane, Server
 from podpass.names import Issuer, Secret
 
@@ -151,3 +154,22 @@ def test_api_servers_that_differ_are_brought_in_line_first(moving: Federation, f
     ):
         with pytest.raises(PlanError, match=r"not every API server answers|do not agree"):
             check_servers(move, plane)
+
+
+def test_of_a_plan_a_move_makes_its_own_part_and_takes_away_the_leaving_provider_alone(moving: Federation, facts: Facts) -> None:
+    move = begun(moving, facts).published()
+    addresses = [
+        "provider/cluster-2",
+        "bucket/shop-oidc",
+        "object/shop-oidc/keys.json",
+        "configmap/default/sts-config",
+        "pool/p",
+        "grant/x",
+    ]
+    public = Made("grant/allUsers:legacyObjectReader@bucket/shop-oidc", Action.CREATE, {"member": "allUsers"})
+    made = [*(Made(address, Action.CREATE, {}) for address in addresses), public]
+    gone = [Made(one, Action.DELETE, {}) for one in ("bucket/old-oidc", "binding/default/a", "provider/wif-demo-oidc", "provider/else")]
+    ending = replace(move, phase=MovePhase.FORGET)
+    seen = [[change.address for change in of_a_move((*made, *gone), one)] for one in (move, ending)]
+    assert seen[0] == [*addresses[:4], public.address, "provider/wif-demo-oidc"]
+    assert seen[1] == ["provider/cluster-2", "configmap/default/sts-config", "provider/wif-demo-oidc"]

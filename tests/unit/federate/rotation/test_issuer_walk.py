@@ -285,3 +285,8 @@ def test_a_server_that_refuses_tokens_that_are_in_use_keeps_the_switch_from_pass
     )
     for gate in gates:
         assert gate(switching, silent) == ["No answer: s1: gone"]
+
+
+def test_on_the_way_back_the_file_that_keeps_an_audience_is_one_that_fits_the_move() -> None:
+    (reason,) = issuer_gates.unasked(BEGUN.turned_back(), None)
+    assert "google.provider: {id: cluster, formerIds: [cluster-2]} and the former issuer" in reason
