@@ -27,13 +27,13 @@ from podpass.guard.bearer import read_token
 from podpass.guard.familiar import Familiar
 from podpass.guard.handing_on import Edit, edit_for
 from podpass.guard.incoming import Incoming
-from podpass.guard.ports import GroupResolver, Reviewer
 from podpass.names import Secret
 from podpass.policy import InvokerPolicy, Mode, Refusal, Request, Rule, Verdict
 from podpass.verify.identity import Identity
 
-if TYPE_CHECKING:  # it brings the verifier, which a guard needs only when it has a policy
+if TYPE_CHECKING:  # for types alone; they bring the verifier, which a guard needs only when it has a policy
     from podpass.guard.authenticator import Result
+    from podpass.guard.ports import GroupResolver, Reviewer
 
 BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE = 400, 401, 403, 503
 MISSING: Final = "token.missing"
@@ -134,8 +134,8 @@ class Judge:
         self,
         policy: InvokerPolicy,
         authenticator: Authenticator,
-        reviewer: Reviewer | None = None,
-        groups: GroupResolver | None = None,
+        reviewer: "Reviewer | None" = None,
+        groups: "GroupResolver | None" = None,
         results: "Mapping[bytes, Result] | None" = None,
     ) -> None:
         self.policy = policy
@@ -183,7 +183,7 @@ class Judge:
         self.reviewer.review(Secret(token.decode("ascii"), "subject token"), identity, now=now)
 
 
-def _in_groups(groups: GroupResolver, now: datetime, identity: Identity, wanted: tuple[str, ...]) -> bool:
+def _in_groups(groups: "GroupResolver", now: datetime, identity: Identity, wanted: tuple[str, ...]) -> bool:
     """Tell whether a caller is in one of the groups; only Google speaks for the emails of its accounts."""
     account = identity.google
     if account is None or account.email is None or not account.email_verified:

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, wait
-from hashlib import sha256
 from logging import INFO
 from math import inf
 from typing import TYPE_CHECKING, Final, Self
@@ -133,7 +132,8 @@ class Guard:
         now_s, judge = self._seconds(), self._judge
         if not self._calm_from_s <= now_s < self._calm_until_s:
             self._look_and_rest(now_s)
-        rule = judge.familiar.places.get(place)
+        known = judge.familiar
+        rule = known.places.get(place)
         if rule is None:
             return None
         value = None
@@ -145,7 +145,7 @@ class Guard:
         if value is None or not value.startswith(USUAL):
             return None
         # Nothing but a token that was accepted has such a digest: so nothing stands around it, no blank and no second credential.
-        result = judge.familiar.results.get(sha256(value[_USUAL_BYTES:]).digest())
+        result = known.results.get(known.sha256(value[_USUAL_BYTES:]).digest())
         if result is None or now_s >= result.ends_at_s:
             return None
         for keys, generation in result.relies_on:

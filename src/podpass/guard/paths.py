@@ -20,8 +20,9 @@ from podpass.errors import AmbiguousPathError
 
 # RFC 3986, 3.3 without `;` and without segments that begin with a dot: nothing of this needs a second look.
 _PLAIN: Final = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*)*/?")
-_BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+# For paths of the rarer kind, and compiled when there is one.
+_BAD_ESCAPE: Final = rb"%(?![0-9A-Fa-f]{2})"
+_ESCAPE: Final = r"%[0-9A-Fa-f]{2}"
 _SPLITTING: Final = frozenset("\\;?#")
 _CONTROL: Final = frozenset({"Cc", "Zl", "Zp"})
 _QUOTE_LIMIT_CHARS = 200
@@ -56,7 +57,7 @@ def read_path(raw: bytes) -> str:
 def _decoded(raw: bytes) -> str:
     if not raw.isascii():
         raise ValueError("bytes outside ASCII")
-    if _BAD_ESCAPE.search(raw):
+    if re.search(_BAD_ESCAPE, raw):
         raise ValueError("a '%' that encodes nothing")
     from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - costs much of the guard's start, for paths of the rarer kind
 
@@ -82,7 +83,7 @@ def _check(path: str) -> None:
 
     if any(category(character) in _CONTROL for character in path):
         raise ValueError("a control character")
-    if _ESCAPE.search(path):
+    if re.search(_ESCAPE, path):
         raise ValueError("an escape within an escape")
 
 

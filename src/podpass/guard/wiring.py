@@ -6,14 +6,23 @@ first policy needs them, and then stay: a reload forgets neither keys nor verdic
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from podpass.clock import Clock, SystemClock
 from podpass.errors import ConfigError
-from podpass.guard.authenticator import Result, Results, TokenAuthenticator
 from podpass.guard.decide import Judge
-from podpass.guard.ports import GroupResolver, IssuerKeys, KeyProvider, Reviewer
 from podpass.policy import InvokerPolicy
-from podpass.verify.cache import ResultCache
+
+if TYPE_CHECKING:  # ports are for types alone; the authenticator brings the verifier, which is made with the first judge
+    from podpass.guard.authenticator import Results
+    from podpass.guard.ports import GroupResolver, IssuerKeys, KeyProvider, Reviewer
+
+
+def remember() -> "Results":
+    """Make the usual memory for accepted tokens."""
+    from podpass.verify.cache import ResultCache  # noqa: PLC0415 - as above
+
+    return ResultCache()
 
 
 class Wiring:
@@ -30,10 +39,10 @@ class Wiring:
     def __init__(
         self,
         *,
-        keys: KeyProvider | None = None,
-        reviewer: Reviewer | None = None,
-        results: Callable[[], Results] | None = ResultCache[Result],
-        groups: GroupResolver | None = None,
+        keys: "KeyProvider | None" = None,
+        reviewer: "Reviewer | None" = None,
+        results: "Callable[[], Results] | None" = remember,
+        groups: "GroupResolver | None" = None,
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
@@ -49,6 +58,8 @@ class Wiring:
             ConfigError: Issuers without an audience, keys that can never be had, or a `tokenReview` that nobody can do.
             KeySetError: Two issuers cannot be told apart, or a file has no keys.
         """
+        from podpass.guard.authenticator import TokenAuthenticator  # noqa: PLC0415 - as above
+
         reviewed = next((rule.name for rule in policy.rules if rule.token_review), None)
         reviewer = None if reviewed is None else self._find_reviewer(reviewed)
         keys = self._find_keys(policy)
@@ -56,14 +67,14 @@ class Wiring:
         authenticator = TokenAuthenticator(policy, keys, self._results() if self._results else None)
         return Judge(policy, authenticator, reviewer, groups, authenticator.young)
 
-    def _find_keys(self, policy: InvokerPolicy) -> dict[str, IssuerKeys]:
+    def _find_keys(self, policy: InvokerPolicy) -> "dict[str, IssuerKeys]":
         if self._keys is None and policy.issuers:
             from podpass.discovery.key_ring import KeyRing  # noqa: PLC0415 - more than half of the guard, for a policy with issuers only
 
             self._keys = KeyRing(clock=self.clock)
         return {issuer.name: self._keys.keys_of(issuer) for issuer in policy.issuers} if self._keys is not None else {}
 
-    def _find_groups(self) -> GroupResolver:
+    def _find_groups(self) -> "GroupResolver":
         if self._groups is None:
             try:
                 from podpass.discovery.cloud_identity import CloudIdentity  # noqa: PLC0415 - google-auth, for policies with groups only
@@ -79,7 +90,7 @@ class Wiring:
             self._groups = GroupLookup(CloudIdentity())
         return self._groups
 
-    def _find_reviewer(self, rule: str) -> Reviewer:
+    def _find_reviewer(self, rule: str) -> "Reviewer":
         if self._reviewer is None:
             from podpass.discovery.api_server import InClusterApi  # noqa: PLC0415 - as above
             from podpass.discovery.token_review import TokenReviewer  # noqa: PLC0415 - as above

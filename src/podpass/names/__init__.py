@@ -3,10 +3,12 @@
 
 Each `parse` refuses what the name's owner (Kubernetes or Google) would refuse, and `str()` gives back what was read.
 
-Names that only federation knows are imported when they are asked for: a guard starts without them.
+Names that only federation knows are imported when they are asked for: a guard starts without them. Patterns are compiled when
+they are first used.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from podpass.names.audience import Audience
 from podpass.names.google_account import GoogleServiceAccount
@@ -29,14 +31,13 @@ __all__ = [
     "ServiceAccountRef",
 ]
 
-_LATER = {"PoolName": "podpass.names.pool", "Principal": "podpass.names.principal", "ProviderName": "podpass.names.pool"}
+_HOMES: Final = {"PoolName": "pool", "Principal": "principal", "ProviderName": "pool"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    """Import a name when it is used for the first time (PEP 562)."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - as late as what it imports
-
-    found: object = getattr(import_module(_LATER[name]), name)
+    found: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found

@@ -10,9 +10,9 @@ from podpass.errors import ConfigError
 from podpass.names.quoting import quoted
 
 # Google (IAM v1 reference): the account id has 6 to 30 characters.
-_ACCOUNT_ID = re.compile(r"[a-z]([-a-z0-9]{4,28}[a-z0-9])")
+_ACCOUNT_ID = r"[a-z]([-a-z0-9]{4,28}[a-z0-9])"
 _SUFFIX = ".iam.gserviceaccount.com"
-_EMAIL = re.compile(r"[a-z0-9][-a-z0-9.]{0,62}@[a-z0-9][-a-z0-9.]{1,200}\.gserviceaccount\.com")
+_EMAIL = r"[a-z0-9][-a-z0-9.]{0,62}@[a-z0-9][-a-z0-9.]{1,200}\.gserviceaccount\.com"
 
 
 class GoogleServiceAccount(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class GoogleServiceAccount(msgspec.Struct, frozen=True):
             ConfigError: Neither an account id of 6 to 30 characters nor a service account's email.
         """
         if "@" in text:
-            if not _EMAIL.fullmatch(text):
+            if not re.fullmatch(_EMAIL, text):
                 raise ConfigError(
                     f"{quoted(text)} is not the email of a Google service account.",
                     "Such an email ends in .gserviceaccount.com.",
@@ -36,7 +36,7 @@ class GoogleServiceAccount(msgspec.Struct, frozen=True):
                     code="config.google-service-account",
                 )
             return cls(text)
-        if project is None or not _ACCOUNT_ID.fullmatch(text):
+        if project is None or not re.fullmatch(_ACCOUNT_ID, text):
             raise ConfigError(
                 f"{quoted(text)} cannot be the id of a Google service account.",
                 f"An id has 6 to 30 of a-z, 0-9 and '-', begins with a letter, does not end in '-'; this one has {len(text)} characters.",

@@ -5,11 +5,13 @@ Whoever receives such a token can act at the API server in its name. So a servic
 """
 
 from collections.abc import Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from podpass.errors import WrongAudienceError
 from podpass.names.quoting import quoted
-from podpass.verify.verifier import VerifiedToken
+
+if TYPE_CHECKING:  # as in `identity`
+    from podpass.verify.verifier import VerifiedToken
 
 _API_SERVER: Final = "https://kubernetes.default.svc"
 # The defaults of --api-audiences that are no URL: k3s and RKE2 add their name, k0s the one of its tunnel.
@@ -32,7 +34,7 @@ def api_server_of(audience: str, *, issuer: str, api_audiences: Collection[str] 
     return "declared as an audience of the API server" if audience in api_audiences else None
 
 
-def check_service_audience(token: VerifiedToken, *, api_audiences: Collection[str] = (), several: bool = False) -> None:
+def check_service_audience(token: "VerifiedToken", *, api_audiences: Collection[str] = (), several: bool = False) -> None:
     """Refuse a token that is good elsewhere too.
 
     Args:

@@ -6,7 +6,7 @@ Every check raises or returns the value it has judged; none returns a bool that 
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -157,19 +157,17 @@ def check_issuer(claims: UnverifiedClaims, issuer: str) -> str:
         MalformedTokenError: `iss` is missing or not a string.
     """
     found = claims.members.get("iss")
-    return issuer if issuer and found == issuer else judge_issuer(found, issuer)
+    return issuer if found and found == issuer else refuse_issuer(found, issuer)
 
 
-def judge_issuer(value: object, issuer: str) -> str:
-    """Do `check_issuer` for the value of an `iss` claim; None stands for none."""
+def refuse_issuer(value: object, issuer: str) -> NoReturn:
+    """Say why a token is refused whose `iss` claim is not `issuer`; None stands for no claim."""
     found = _text(value, "iss")
-    if found != issuer:
-        raise WrongIssuerError(
-            f"The token comes from issuer {quoted(found)}, not from {quoted(issuer)}.",
-            "Issuers are compared byte for byte; a slash at the end counts." if found.rstrip("/") == issuer.rstrip("/") else "",
-            "Configure the issuer exactly as the tokens carry it in `iss`, or send a token of the configured one.",
-        )
-    return found
+    raise WrongIssuerError(
+        f"The token comes from issuer {quoted(found)}, not from {quoted(issuer)}.",
+        "Issuers are compared byte for byte; a slash at the end counts." if found.rstrip("/") == issuer.rstrip("/") else "",
+        "Configure the issuer exactly as the tokens carry it in `iss`, or send a token of the configured one.",
+    )
 
 
 def check_audience(claims: UnverifiedClaims, accepted: Collection[str]) -> str:

@@ -4,18 +4,20 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
 from podpass.errors import ConfigError, MalformedTokenError
 from podpass.names import ServiceAccountRef
 from podpass.names.quoting import quoted
-from podpass.verify.verifier import VerifiedToken
+
+if TYPE_CHECKING:  # half of what a guard imports, and needed only when there is a token to judge
+    from podpass.verify.verifier import VerifiedToken
 
 IssuerKind = Literal["kubernetes", "google", "oidc"]
 
-_SERVICE_ACCOUNT_SUBJECT = re.compile(r"system:serviceaccount:[^:]+:[^:]+")
+_SERVICE_ACCOUNT_SUBJECT = r"system:serviceaccount:[^:]+:[^:]+"
 _CLAIM = "kubernetes.io"
 
 
@@ -75,12 +77,12 @@ class Identity(msgspec.Struct, frozen=True):
     subject: str
     issued_at: datetime | None
     expires_at: datetime
-    token: VerifiedToken
+    token: "VerifiedToken"
     kubernetes: KubernetesIdentity | None = None
     google: GoogleIdentity | None = None
 
     @classmethod
-    def of(cls, token: VerifiedToken, *, issuer_name: str, kind: IssuerKind) -> Self:
+    def of(cls, token: "VerifiedToken", *, issuer_name: str, kind: IssuerKind) -> Self:
         """Read a verified token as one of an issuer of this kind.
 
         Raises:
@@ -120,7 +122,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 def _kubernetes(subject: str, claim: object) -> KubernetesIdentity | None:
     """Read the service account from `sub`, and the rest from the claim that Kubernetes adds (KEP-1205, KEP-4193)."""
-    if not _SERVICE_ACCOUNT_SUBJECT.fullmatch(subject):
+    if not re.fullmatch(_SERVICE_ACCOUNT_SUBJECT, subject):
         return None
     try:
         account = ServiceAccountRef.parse(subject)

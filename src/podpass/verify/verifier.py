@@ -161,7 +161,7 @@ class Verifier:
             self._accepted = header
         issuer = envelope.issuer()
         if issuer != self._issuer:
-            claims.judge_issuer(issuer, self._issuer)
+            claims.refuse_issuer(issuer, self._issuer)
         key = self._keys.find(header.kid)
         key.check_algorithm(header.algorithm)
         key.check_signature(envelope.signature(), envelope.signing_input)
