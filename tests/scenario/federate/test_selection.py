@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workloads that the file does not name: by label, and by namespace."""
 
+import itertools
 import json
 import time
 from collections.abc import Iterable
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from podpass.federate.receipt import NAMESPACE
+from podpass.errors import UnreachableError
+from podpass.federate.receipt import NAMESPACE, Receipt
+from podpass.federate.receipt_store import ReceiptStore
 from podpass.google import iam
 from podpass.google.policy import add_member
 from podpass.google.policy_edit import edit_policy
@@ -228,6 +231,26 @@ def test_an_account_made_between_plan_and_apply_is_not_taken_along_unread(cluste
     cluster.delete("two")
     assert story.run_bare("apply", str(kept), "--yes").code == 0
     assert cluster.members() == subjects([one])
+
+
+def test_a_label_that_goes_while_a_run_is_interrupted_leaves_nothing(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    story, write, writings = cluster.story, ReceiptStore.write, itertools.count(1)
+    cluster.account("one", app=story.name)
+    cluster.declare({**cluster.selector(), "credentials": {"configMap": "google"}})
+
+    def lost(store: ReceiptStore, receipt: Receipt) -> None:
+        if next(writings) == 2:  # what was made is not confirmed
+            raise UnreachableError("The cluster gave no answer.")
+        write(store, receipt)
+
+    monkeypatch.setattr(ReceiptStore, "write", lost)
+    assert story.run("apply", "--yes").error
+    assert cluster.members() != set()
+    cluster.label("one", app=None)
+    story.done("apply", "--yes")
+    assert cluster.members() == set()
+    assert get_config_map(story.kube, cluster.namespace, "google") is None
+    assert "Nothing to change" in story.done("plan")
 
 
 def test_whoever_labels_an_account_cannot_stop_the_plan_by_its_name(cluster: Cluster) -> None:
