@@ -5,7 +5,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,11 +13,14 @@ from pathlib import Path
 
 import httpx2
 import yaml
+from google.auth import identity_pool
+from google.auth.transport.requests import Request
 
 from podpass.errors import NeighbourError, PodpassError, UnavailableError
 from podpass.exchange.credential_config import load_credential_config
-from podpass.exchange.exchanger import Exchanger
+from podpass.exchange.exchanger import CLOUD_PLATFORM, Exchanger
 from podpass.exchange.provider_list import SUFFIX
+from podpass.federate.rotation.instructions import Instruction
 from podpass.guard.decide import Allow
 from podpass.guard.guard import Guard
 from podpass.guard.incoming import Incoming
@@ -106,6 +109,39 @@ class Workload:
         return 0.8 * self.life.total_seconds() * random.random()
 
 
+class Reader:
+    """A program with google-auth alone: it reads its configuration once, and is restarted when the steps of a move say so.
+
+    Args:
+        workload: Its pod.
+        token_path: Where the configuration says that the token is.
+    """
+
+    def __init__(self, workload: Workload, token_path: Path) -> None:
+        self._workload = workload
+        self._token_path = token_path
+        self._lock = threading.Lock()
+        self.restarts = 0
+
+    def restart(self) -> None:
+        """Start a new pod: it has the config map of now, and a token of its own."""
+        with self._lock:
+            self._workload.sync()
+            self._token_path.write_text(self._workload.token().reveal())
+            self._credentials = identity_pool.Credentials.from_file(str(self._workload.folder / "config"), scopes=[CLOUD_PLATFORM])
+            self.restarts += 1
+
+    def heed(self, work: Instruction) -> None:
+        """Do what concerns it."""
+        if work.purpose.startswith(("Restart now", "New pods find")):
+            self.restart()
+
+    def once(self) -> None:
+        """Exchange its token."""
+        with self._lock:
+            self._credentials.refresh(Request())
+
+
 def caller(clients: Sequence[KubeClient], account: ServiceAccountRef, issuers: Sequence[str], folder: Path) -> Callable[[], None]:
     """Return one call of a service that is guarded by a policy with these issuers."""
     (folder / "jwks.json").write_bytes(get_jwks(clients[0]))
@@ -132,8 +168,8 @@ def caller(clients: Sequence[KubeClient], account: ServiceAccountRef, issuers: S
 
 
 @contextmanager
-def loaded(workload: Workload, call: Callable[[], None], *, pods: int, pause_s: float, calls_a_second: float) -> Iterator[Load]:
-    """Have pods exchange and callers call while the block runs."""
+def loaded(workload: Workload, others: Iterable[tuple[Callable[[], None], float]], *, pods: int, pause_s: float) -> Iterator[Load]:
+    """Have pods exchange while the block runs, and others do what they do, with their pauses."""
     load = Load()
     workload.sync()
 
@@ -144,7 +180,7 @@ def loaded(workload: Workload, call: Callable[[], None], *, pods: int, pause_s: 
 
     threads = [threading.Thread(target=sync)]
     threads += [threading.Thread(target=load.again_and_again, args=(workload.pod(), pause_s)) for _ in range(pods)]
-    threads += [threading.Thread(target=load.again_and_again, args=(call, 1 / calls_a_second))]
+    threads += [threading.Thread(target=load.again_and_again, args=other) for other in others]
     for thread in threads:
         thread.start()
     try:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from cross.three_servers import ThreeServers
-from moving_load import Load, Workload, caller, loaded
+from moving_load import Load, Reader, Workload, caller, loaded
 from podpass.config.federation import Federation
 from podpass.config.reading import load
 from podpass.errors import ConfigError
@@ -66,6 +66,7 @@ class Administrator:
     """Does what is asked for, server by server."""
 
     plane: ThreeServers
+    reader: Reader
     move: IssuerMove | None = None
     said: list[str] = field(default_factory=list)
 
@@ -74,6 +75,7 @@ class Administrator:
 
     def do(self, work: Instruction) -> None:
         assert self.move is not None
+        self.reader.heed(work)
         if any(line.startswith("kube-apiserver") for line in work.lines):
             self.plane.change(
                 {
@@ -109,13 +111,14 @@ class World:
     folder: Path
 
     def declare(self, spec: Mapping[str, object]) -> Federation:
-        workload = {"serviceAccount": str(ACCOUNT), "roles": ["roles/viewer"], "credentials": {"configMap": "shop-sts"}}
+        credentials = {"configMap": "shop-sts", "tokenPath": str(self.folder / "token")}
+        workload = {"serviceAccount": str(ACCOUNT), "roles": ["roles/viewer"], "credentials": credentials}
         content = {"apiVersion": "podpass.dev/v1alpha1", "kind": "Federation", "metadata": {"name": "shop"}}
         self.file.write_text(yaml.safe_dump({**content, "spec": {**spec, "workloads": [workload]}}))
         return load(self.file)
 
     @contextmanager
-    def loaded(self) -> Iterator[Load]:
+    def loaded(self) -> Iterator[tuple[Load, Reader]]:
         facts = prepare(load(self.file), self.google, self.cluster).facts
         assert facts is not None
         audience = PoolName(facts.project_number, "three-servers").provider("cluster").audience
@@ -124,7 +127,10 @@ class World:
             http = stack.enter_context(new_http())
             workload = Workload(clients, ACCOUNT, audience, "shop-sts", self.folder, http, LONGEST)
             call = caller(clients, ACCOUNT, [FORMER, COMING], self.folder)
-            yield stack.enter_context(loaded(workload, call, pods=PODS, pause_s=0.5, calls_a_second=REQUESTS_A_SECOND))
+            reader = Reader(workload, self.folder / "token")
+            reader.restart()
+            others = [(call, 1 / REQUESTS_A_SECOND), (reader.once, 0.5)]
+            yield stack.enter_context(loaded(workload, others, pods=PODS, pause_s=0.5)), reader
 
 
 @pytest.fixture
@@ -147,8 +153,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def test_nobody_is_refused_while_three_servers_move_to_another_issuer(world: World) -> None:
-    who = Administrator(world.plane)
-    with world.loaded() as load, new_http() as http:
+    with world.loaded() as (load, reader), new_http() as http:
+        who = Administrator(world.plane, reader)
         file = world.declare(AFTER)
         prepared = prepare(file, world.google, world.cluster)
         move = begin(prepared, LONGEST, is_abrupt=False)
@@ -159,6 +165,7 @@ def test_nobody_is_refused_while_three_servers_move_to_another_issuer(world: Wor
     assert load.refused == []
     assert next(load.done) > PODS * 20
     assert done.phase is MovePhase.DONE
+    assert reader.restarts == 3
     seen = [(server.issuer, server.accepted) for server in sides.control_plane().servers]
     assert seen == [(COMING, frozenset({COMING}))] * 3
     assert any(said.startswith("switch: All 3 API servers sign with") for said in who.said)
@@ -167,6 +174,6 @@ def test_nobody_is_refused_while_three_servers_move_to_another_issuer(world: Wor
 
 @pytest.mark.slow
 def test_the_same_load_notices_an_issuer_that_is_replaced_at_once(world: World) -> None:
-    with world.loaded() as load:
+    with world.loaded() as (load, _):
         world.plane.change(IssuerChange(issuer=COMING, accepted_issuers=()))
     assert any("ExchangeRefusedError" in refusal for refusal in load.refused)

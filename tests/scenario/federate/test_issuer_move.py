@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from moving_load import Workload, caller, loaded
+from moving_load import Reader, Workload, caller, loaded
 from podpass.cli import rotate_issuer
 from podpass.cli.rotating import Screen
 from podpass.config.reading import load
@@ -69,6 +69,7 @@ class Administrator:
     """Does to the control plane what is asked for, and keeps what was said."""
 
     story: Story
+    reader: Reader | None = None
     move: IssuerMove | None = None
     said: list[str] = field(default_factory=list)
     stops_at: MovePhase | None = None
@@ -79,6 +80,8 @@ class Administrator:
     def do(self, work: Instruction) -> None:
         assert self.move is not None
         self.said.append(work.purpose)
+        if self.reader:
+            self.reader.heed(work)
         if self.move.phase is self.stops_at or not any(line.startswith("kube-apiserver") for line in work.lines):
             return
         restart(self.story, change_for(self.move))
@@ -175,6 +178,8 @@ class ForgetfulLedger(MoveLedger):
 
 
 def test_the_issuer_moves_under_load_and_no_token_is_refused_though_each_step_is_stopped_once(story: Story, tmp_path: Path) -> None:
+    story.content["spec"]["workloads"][0]["credentials"]["tokenPath"] = str(tmp_path / "token")
+    story.file.write_text(yaml.safe_dump(story.content))
     story.done("apply", "--yes")
     edit(story, formerIds=["cluster"])  # the pods' manifests name its audience to the end
     died: set[MovePhase] = set()
@@ -183,17 +188,20 @@ def test_the_issuer_moves_under_load_and_no_token_is_refused_though_each_step_is
         workload = Workload([story.kube], account, sides.audience, f"{story.name}-sts", tmp_path, http, SHORT_LIFE)
         call = caller([story.kube], account, [move.former.issuer, move.coming.issuer], tmp_path)
         check_servers(move, sides.control_plane())
-        with loaded(workload, call, pods=3, pause_s=0.05, calls_a_second=10) as load:
+        reader = Reader(workload, tmp_path / "token")
+        reader.restart()
+        with loaded(workload, [(call, 0.1), (reader.once, 0.1)], pods=3, pause_s=0.05) as load:
             done = move
             while done.phase is not MovePhase.DONE:
                 ledger = ForgetfulLedger(story, died)
                 done = ledger.read() or move
                 try:
-                    done = walk(sides, Administrator(story), ledger).go(done)
+                    done = walk(sides, Administrator(story, reader), ledger).go(done)
                 except StoppedError:
                     continue
         assert load.refused == []
         assert next(load.done) > 40
+        assert reader.restarts == 1 + 1 + 2  # not before the switch when it has begun; each step was done twice
         assert {server.accepted for server in sides.control_plane().servers} == {frozenset({new_issuer(story)})}
     assert died == set(MovePhase)
     assert get_config_map(story.kube, NAMESPACE, f"rotation-{story.name}") is None
@@ -214,7 +222,7 @@ def test_a_move_goes_back_under_load_after_tokens_of_both_issuers_were_in_use(st
         workload = Workload([story.kube], account, sides.audience, f"{story.name}-sts", tmp_path, http, SHORT_LIFE)
         call = caller([story.kube], account, [move.former.issuer, move.coming.issuer], tmp_path)
         old = request_token(story.kube, account, audiences=[sides.audience]).value
-        with loaded(workload, call, pods=3, pause_s=0.05, calls_a_second=10) as load:
+        with loaded(workload, [(call, 0.1)], pods=3, pause_s=0.05) as load:
             with pytest.raises(PlanError, match="ends at"):
                 walk(sides, Administrator(story)).go(replace(move, longest_token=timedelta(hours=1)))
             # What a program that has read its configuration once asks, before and after kubelet has renewed its token.

@@ -104,9 +104,11 @@ class MoveWalk(Walking[IssuerMove]):
         if move.told_at is not None:
             by = move.told_at + self.brought
             self.until(lambda plane: gates.brought(by, plane))
-        if not move.is_back:
+        before = self.until(answered)
+        self._keep(move, before)
+        # Once a server signs with the coming issuer, a pod that starts may have its token, and the configuration of the former one.
+        if not move.is_back and all(server.issuer == move.leaves.issuer for server in before.servers):
             self.listener.do(instructions.before_switch(self.workloads))
-        self._keep(move, self.until(answered))
         self.listener.do(instructions.control_plane(move, self.distribution))
         plane = self.until(lambda plane: self._unswitched(move, plane))
         last = max(server.signed_at for server in plane.servers)
