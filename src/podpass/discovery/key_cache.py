@@ -27,10 +27,10 @@ from podpass.discovery.origin import KeyOrigin, Published
 from podpass.discovery.schedule import Schedule
 from podpass.discovery.wanted import WantedKids
 from podpass.errors import KeysUnavailableError, PodpassError, UnknownKeyError
+from podpass.names.quoting import quoted
 from podpass.net.flights import Launch, Pool
 from podpass.net.forks import survive
 from podpass.verify import KeySet, VerificationKey
-from podpass.verify.claims import quoted
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

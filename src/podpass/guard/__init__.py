@@ -5,7 +5,8 @@
 docs/how-to/guard-a-service.md.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from podpass.guard.decide import Allow, Decision, Deny
 from podpass.guard.guard import Guard
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["Allow", "Decision", "Deny", "GroupResolver", "Guard", "Incoming", "IssuerKeys", "KeyProvider", "Reviewer", "Wiring"]
 
 
-def __getattr__(name: str) -> object:
-    """Import the ports when somebody asks for one (PEP 562): few services do."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from podpass.guard import ports  # noqa: PLC0415 - as above
+# Few services ask for one of these.
+_HOMES: Final = dict.fromkeys(("GroupResolver", "IssuerKeys", "KeyProvider", "Reviewer"), "ports")
 
-    found: object = getattr(ports, name)
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is used for the first time (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found

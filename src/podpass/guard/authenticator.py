@@ -15,10 +15,10 @@ import msgspec
 
 from podpass.errors import KeySetError, KeysUnavailableError, MalformedTokenError, UnknownKeyError, WrongIssuerError
 from podpass.guard.ports import IssuerKeys
+from podpass.names.quoting import quoted
 from podpass.policy import InvokerPolicy, TrustedIssuer
 from podpass.verify import Verifier, thumbprint_kid
 from podpass.verify.audience import check_service_audience
-from podpass.verify.claims import quoted
 from podpass.verify.compact import Envelope
 from podpass.verify.identity import Identity
 

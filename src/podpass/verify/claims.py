@@ -18,7 +18,7 @@ from podpass.errors import (
     WrongAudienceError,
     WrongIssuerError,
 )
-from podpass.names.quoting import quoted as quoted  # noqa: PLC0414 - for those who had it from here
+from podpass.names.quoting import quoted
 
 SKEW_LIMIT = timedelta(seconds=300)
 DEFAULT_SKEW = timedelta(seconds=30)
