@@ -35,22 +35,23 @@ class GuardMiddleware:
     def __init__(self, app: App, guard: Guard) -> None:
         self._app = app
         self._guard = guard
-        self._recognise = guard.recognise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the server."""
         try:
             place = (scope["type"], scope["method"], scope["raw_path"], scope["root_path"], scope["path"])
-            known = self._recognise(place, scope["headers"])
+            known = self._guard.recognise(place, scope["headers"])
         except KeyError:  # no HTTP request, or a server that says less
             known = None
-        if known is not None:
-            scope[KEY] = known
-            seen: Scope | None = scope
+        if known is None:
+            judged = await self._judge(scope, receive, send)
+            if judged is None:
+                return
+            scope = judged
         else:
-            seen = await self._judge(scope, receive, send)
-        if seen is not None:
-            await self._app(seen, receive, send)
+            scope[KEY] = known
+        app = self._app  # what is called by its own name is called without a search
+        await app(scope, receive, send)
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> Scope | None:
         """Return what the application sees of a connection, or refuse it and return None."""

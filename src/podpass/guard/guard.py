@@ -129,10 +129,13 @@ class Guard:
             place: Where the request goes, as an ASGI server says it.
             headers: Names in lower case.
         """
-        now_s, judge = self._seconds(), self._judge
+        # What is called by a name of its own is called without a search.
+        judge, seconds = self._judge, self._seconds
+        now_s = seconds()
         if not self._calm_from_s <= now_s < self._calm_until_s:
             self._look_and_rest(now_s)
         known = judge.familiar
+        sha256 = known.sha256
         rule = known.places.get(place)
         if rule is None:
             return None
@@ -145,7 +148,7 @@ class Guard:
         if value is None or not value.startswith(USUAL):
             return None
         # Nothing but a token that was accepted has such a digest: so nothing stands around it, no blank and no second credential.
-        result = known.results.get(known.sha256(value[_USUAL_BYTES:]).digest())
+        result = known.results.get(sha256(value[_USUAL_BYTES:]).digest())
         if result is None or now_s >= result.ends_at_s:
             return None
         for keys, generation in result.relies_on:
