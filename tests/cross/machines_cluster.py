@@ -127,20 +127,24 @@ class MachinesCluster(ABC):
                 time.sleep(0.1)
 
     def _keep(self) -> None:
-        """Restart a node's server whenever it has to be."""
+        """Restart a node's server whenever it has to be, and one that has ended by itself."""
         while not self._stop.wait(0.1):
             for node in self.nodes:
-                changed = self.stamp(node)
+                changed, server = self.stamp(node), self._servers[node.name]
                 if changed != self._seen[node.name]:
                     self._seen[node.name] = changed
-                    server = self._servers[node.name]
                     server.kill()
                     server.wait()
                     self._serve(node)
+                elif server.poll() is not None and node.name not in self._broken:
+                    self._begin(node, self.told[node.name][-1])  # a busy machine may be too slow for one of its own deadlines
 
     def _serve(self, node: Node) -> None:
         told = self.rendered(node)
         self.told[node.name].append(told)
+        self._begin(node, told)
+
+    def _begin(self, node: Node, told: list[str]) -> None:
         if node.name in self._broken:
             told = [*told, "--no-such-flag"]
         self.plane._port = self.port

@@ -14,8 +14,7 @@ from typing import Any, Final, Literal
 import yaml
 
 from cross.machines_cluster import MachinesCluster
-from cross.programs.scripted_node import sandbox
-from cross.scripted_nodes import ScriptedNodes
+from cross.scripted_nodes import ScriptedNodes, sandbox
 from podpass.federate.clusters.evidence import Node
 from podpass.federate.clusters.machines.kubeadm import KubeadmMachines
 from podpass.federate.clusters.machines.rancher import RancherMachines

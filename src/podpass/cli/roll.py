@@ -128,7 +128,7 @@ class _Asked:
         if nodes:
             click.echo(wrap(f"Nodes: {', '.join(node.name for node in nodes)}.", rest=2))
         if keeps and self.driven.keeper:
-            click.echo(wrap(f"Then, for upgrades: {self.driven.keeper.name}.", rest=2))
+            click.echo(wrap(f"For upgrades: {self.driven.keeper.note}", rest=2))
         if len(self.nodes) == 1:
             click.echo("This is the only API server: nobody answers while it restarts.")
         question = "Restart their API servers, one after the other?" if nodes else "Write it?"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a cluster answered, before anybody says what it means. Pure."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -97,3 +98,11 @@ class Evidence:
     def labelled(self, *names: str) -> str | None:
         """Return the first of these labels that a node has, as `name=value`."""
         return next((f"{name}={node.labels[name]}" for name in names for node in self.nodes if name in node.labels), None)
+
+
+def address_of(value: object) -> str | None:
+    """Return an IP address as one writes it; None: the value is none, or one that means something on one machine only."""
+    try:
+        return str(ipaddress.ip_address(value)) if isinstance(value, str) and "%" not in value else None
+    except ValueError:
+        return None

@@ -15,7 +15,7 @@ import yaml
 
 from podpass.discovery.oidc import OidcOrigin
 from podpass.errors import ConfigError, KeySetError, MalformedTokenError, PodpassError, UnexpectedAnswerError, UnreachableError
-from podpass.federate.clusters.evidence import Evidence, Node, Publication, Question
+from podpass.federate.clusters.evidence import Evidence, Node, Publication, Question, address_of
 from podpass.federate.clusters.forms.workloads import read_workload
 from podpass.federate.clusters.statement import ProjectedToken
 from podpass.kube.client import Json, KubeClient, Request
@@ -140,18 +140,11 @@ def _node(item: Json) -> Node:
             str(one["address"])
             for one in (addresses if isinstance(addresses, list) else ())
             # Requests with the kubeconfig's credentials go there, so nothing but an address will do.
-            if isinstance(one, dict) and one.get("type") in {"InternalIP", "ExternalIP"} and _is_address(one.get("address"))
+            if isinstance(one, dict) and one.get("type") in {"InternalIP", "ExternalIP"} and address_of(one.get("address"))
         ),
         machine_id=str(info.get("machineID", "")),
         boot_id=str(info.get("bootID", "")),
     )
-
-
-def _is_address(value: object) -> bool:
-    try:
-        return isinstance(value, str) and ipaddress.ip_address(value) is not None and "%" not in value
-    except ValueError:
-        return False
 
 
 def _commands(cluster: KubeClient) -> tuple[tuple[str, ...], ...]:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -101,6 +102,20 @@ def test_the_users_configuration_of_kubeadm_survives(version: str) -> None:
     assert "profiling" in json.dumps(after["apiServer"]["extraArgs"])
     again = kubeadm.configuration(yaml.safe_dump(after), ServiceAccountFlags((NEW,), (NEW,)))
     assert yaml.safe_load(again) == after  # written twice, it is there once
+
+
+def test_kubeadm_keeps_the_port_of_an_api_server_that_has_another() -> None:
+    evidence = CLUSTERS["kubeadm-v1beta4"]
+    first, *rest = evidence.commands
+    moved = (*first, "--advertise-address=10.0.0.1", "--secure-port=7443")
+    portrait = draw(evidence)
+    sheet = render(plan_move(evidence, portrait, Issuer(NEW)), replace(evidence, commands=(moved, *rest)), "kubeadm")
+    step = changes(sheet)["accept"]
+    ports = [
+        yaml.safe_load(file_of(step, f"{name}/kubeadm.yaml").partition("---")[0])["localAPIEndpoint"]["bindPort"]
+        for name in ("cp-1", "cp-2")
+    ]
+    assert ports == [7443, 6443]
 
 
 def test_clusters_api_machines_get_the_other_issuer_by_a_patch() -> None:

@@ -26,8 +26,8 @@ class Keeper(Protocol):
     """What the distribution itself starts from when it makes or upgrades a server."""
 
     @property
-    def name(self) -> str:
-        """What it is called."""
+    def note(self) -> str:
+        """What it is, and what the operator has to do for it."""
 
     def holds(self, flags: ServiceAccountFlags) -> bool:
         """Whether it has what the servers are told."""

@@ -7,7 +7,6 @@ is moved into place whole, and what was there stays in a folder beside: kubelet 
 """
 
 import hashlib
-import ipaddress
 import json
 import shlex
 from collections.abc import Mapping
@@ -18,12 +17,12 @@ from typing import Any, Final
 import yaml
 
 from podpass.errors import UnexpectedAnswerError, UnsafePlanError
-from podpass.federate.clusters.evidence import Node
+from podpass.federate.clusters.evidence import Node, address_of
 from podpass.federate.clusters.flags import API_AUDIENCES, ISSUER, ServiceAccountFlags
 from podpass.federate.clusters.forms.kubeadm import settings_of
 from podpass.federate.clusters.machines import static_pod
 from podpass.federate.clusters.machines.script import file_of
-from podpass.federate.clusters.machines.shell import Shell
+from podpass.federate.clusters.machines.shell import Shell, own_address
 from podpass.federate.clusters.roll import Changed
 from podpass.federate.clusters.sheets.kubeadm import FOLDER, PATCH, configuration, pod_patch
 from podpass.kube.client import KubeClient, connect
@@ -139,7 +138,7 @@ class KeptConfiguration:
         access: How the cluster is reached.
     """
 
-    name = "kube-system/kubeadm-config"
+    note = f"kube-system/kubeadm-config gets the same. Give `kubeadm upgrade` --patches {FOLDER}/patches from then on."
 
     def __init__(self, access: ClusterAccess) -> None:
         self._access = access
@@ -170,12 +169,22 @@ def _kept(cluster: KubeClient) -> ConfigMap:
 
 
 def _configuration(kept: ConfigMap) -> str:
-    return kept.data.get("ClusterConfiguration", "")
+    """Return what kubeadm keeps.
+
+    Raises:
+        UnexpectedAnswerError: It is no ClusterConfiguration.
+    """
+    current = kept.data.get("ClusterConfiguration", "")
+    try:
+        if isinstance(yaml.safe_load(current), dict):
+            return current
+    except yaml.YAMLError:
+        pass
+    raise UnexpectedAnswerError(f"{kept} holds no ClusterConfiguration.", "", "Correct it: `kubeadm upgrade` needs it too.")
 
 
 def _holds(current: str, flags: ServiceAccountFlags) -> bool:
-    content = yaml.safe_load(current)
-    given = dict(settings_of(content)) if isinstance(content, dict) else {}
+    given = dict(settings_of(yaml.safe_load(current)))
     audiences = {one.strip() for one in given.get(API_AUDIENCES, "").split(",")}
     return given.get(ISSUER) == flags.issuers[0] and audiences == set(flags.accepted_audiences)
 
@@ -236,10 +245,7 @@ def _endpoint(manifest: str, node: Node) -> tuple[str, str]:
     """Return address and port of a node's API server, as its static pod has them."""
     told = static_pod.setting_of(manifest, _where(node), "advertise-address")
     port = static_pod.setting_of(manifest, _where(node), "secure-port")
-    try:
-        host = str(ipaddress.ip_address(told or (node.addresses[0] if node.addresses else "")))
-    except ValueError:
-        raise UnexpectedAnswerError(f"{_where(node)} has no address.", "It gives no --advertise-address.") from None
+    host = address_of(told) or own_address(node)
     return host, port if port.isdecimal() else _PORT
 
 

@@ -5,19 +5,18 @@ The configuration holds the cluster's token: it is read, and neither written nor
 """
 
 import hashlib
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from podpass.errors import ConfigError, UnexpectedAnswerError
+from podpass.errors import UnexpectedAnswerError
 from podpass.federate.clusters.evidence import Node
 from podpass.federate.clusters.flags import ServiceAccountFlags
 from podpass.federate.clusters.forms.lists import RANCHER_KEY
 from podpass.federate.clusters.machines.rancher_files import OURS, Files, with_flags
 from podpass.federate.clusters.machines.script import file_of
-from podpass.federate.clusters.machines.shell import Shell
+from podpass.federate.clusters.machines.shell import Shell, own_address
 from podpass.federate.clusters.machines.static_pod import difference
 from podpass.federate.clusters.roll import Changed
 
@@ -33,8 +32,8 @@ state() {{
 # Arguments of the unit take the place of every file's, and another place of the files would leave ours unread.
 _READ: Final = """\
 systemctl cat {service} >/dev/null 2>&1 || refuse no-service
-unit=$(systemctl show --property=ExecStart {service})
-case "$unit" in *{key}*) refuse arguments;; *' --config'* | *' -c '*) refuse elsewhere;; esac
+unit="$(systemctl show --property=ExecStart {service}) $(systemctl show --property=Environment {service})"
+case "$unit" in *{key}*) refuse arguments;; *' --config'* | *' -c '* | *{variable}=*) refuse elsewhere;; esac
 for file in $(systemctl show --property=EnvironmentFiles --value {service} | sed 's/ (ignore_errors=[a-z]*)//'); do
   if [ -f "$file" ] && grep -q '^{variable}=' "$file"; then refuse elsewhere; fi
 done
@@ -51,6 +50,7 @@ _WRITE: Final = """\
 mkdir -p -m 700 {folder}/podpass
 mkdir -p {folder}/config.yaml.d
 if [ -f {ours} ]; then cp -p {ours} {backup}; fi
+{stage}
 : > {folder}/podpass/restart
 {put}
 systemctl restart --no-block {service}
@@ -109,12 +109,14 @@ class RancherMachines:
         ours = f"{self._folder}/{OURS}"
         backup = f"{self._folder}/podpass/90-podpass.yaml.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         new = f"{self._folder}/podpass/new"
-        put = f"{file_of(draft.content, new)}\nsync\nmv -f {new} {ours}" if draft.content else f"rm -f {ours}"
+        stage = f"{file_of(draft.content, new)}\nsync" if draft.content else ""
+        put = f"mv -f {new} {ours}" if draft.content else f"rm -f {ours}"
         service = _SERVICES[self._program]
-        write = _WRITE.format(read=draft.state.digest, folder=self._folder, ours=ours, backup=backup, put=put, service=service)
+        write = _WRITE.format(read=draft.state.digest, folder=self._folder, ours=ours, backup=backup, stage=stage, put=put, service=service)
         self._shell.run(node, _STATE.format(folder=self._folder), write, refusals=self._refusals)
         former = f"cp {backup} {ours}" if draft.state.files.ours else f"rm {ours}"
-        return Changed(undo=f"{former} && systemctl restart {service}")
+        # RKE2 starts kube-apiserver anew only if it is told something else.
+        return Changed(restarts=draft.content != draft.state.files.ours, undo=f"{former} && systemctl restart {service}")
 
     def server_of(self, node: Node) -> str:
         """Return the address of a node's own API server."""
@@ -153,10 +155,7 @@ class RancherMachines:
 
 def _server(files: Files, node: Node, program: Program) -> str:
     port = files.value("https-listen-port", node.name) if program == "k3s" else ""
-    try:
-        host = str(ipaddress.ip_address(node.addresses[0] if node.addresses else ""))
-    except ValueError:
-        raise ConfigError(f"The node {node.name} has no address.", "", "Look at its status.", code="config.nodes") from None
+    host = own_address(node)
     return f"https://{f'[{host}]' if ':' in host else host}:{port if port.isdecimal() else _PORT}"
 
 

@@ -18,6 +18,7 @@ from podpass.errors import UnexpectedAnswerError, UnsafePlanError
 from podpass.federate.clusters.flags import API_AUDIENCES, ISSUER, ServiceAccountFlags
 from podpass.federate.clusters.forms.lists import RANCHER_KEY
 from podpass.federate.clusters.statement import items, text
+from podpass.names.secret import redact
 
 OURS: Final = "config.yaml.d/90-podpass.yaml"
 _MAIN: Final = "config.yaml"
@@ -70,7 +71,7 @@ class Files:
     def _merged(self, where: str) -> dict[str, list[Any]]:
         merged: dict[str, list[Any]] = {}
         for path in sorted(self.contents, key=lambda one: (one != _MAIN, one.encode())):
-            for key, value in _mapping(self.contents[path], f"{path} of {where}").items():
+            for key, value in _mapping(self.contents[path], f"{redact(path)} of {where}").items():
                 name, values = str(key).removesuffix("+"), items(value) if isinstance(value, list) else [value]
                 merged[name] = [*merged.get(name, []), *values] if str(key).endswith("+") else values
         return merged
@@ -92,7 +93,7 @@ def with_flags(files: Files, flags: ServiceAccountFlags, where: str) -> str:
                 return content
     raise UnsafePlanError(
         f"Nothing was changed on {where}: its own configuration stands against it.",
-        f"Without podpass's file it comes to the issuers {', '.join(base.issuers)} and the audiences {', '.join(base.accepted_audiences)}; "
+        f"Without podpass's file it comes to {redact(f'{base.issuers} and {base.accepted_audiences}')}; "
         f"{', '.join(flags.issuers)} and {', '.join(flags.accepted_audiences)} are wanted.",
         f"Take {ISSUER} and {API_AUDIENCES} out of the other files there, and run this again: podpass's file brings them.",
     )

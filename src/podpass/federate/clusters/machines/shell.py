@@ -6,14 +6,13 @@ configuration of ssh, keys and known hosts. The one word that comes from the clu
 What the command reaches has to be the machine of which the cluster speaks: two clusters may call their nodes alike.
 """
 
-import ipaddress
 import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from podpass.errors import ConfigError, UnexpectedAnswerError, UnreachableError, UnsafePlanError
-from podpass.federate.clusters.evidence import Node
+from podpass.federate.clusters.evidence import Node, address_of
 from podpass.federate.clusters.machines.script import LIMIT_BYTES, Answer, compose, is_machine, parse
 from podpass.names.secret import redact
 
@@ -88,7 +87,7 @@ def command_for(node: Node, words: Sequence[str]) -> tuple[str, ...]:
     """
     if not _NAME.fullmatch(node.name):
         raise ConfigError(f"{node.name!r} is no name of a node.", "Kubernetes has no such names.", "", code="config.nodes")
-    values = {"{node}": lambda: node.name, "{address}": lambda: _address(node)}
+    values = {"{node}": lambda: node.name, "{address}": lambda: own_address(node)}
     return tuple(_filled(word, values) for word in words)
 
 
@@ -99,11 +98,16 @@ def _filled(word: str, values: Mapping[str, Callable[[], str]]) -> str:
     return word
 
 
-def _address(node: Node) -> str:
-    try:
-        return str(ipaddress.ip_address(node.addresses[0] if node.addresses else ""))
-    except ValueError:
-        raise ConfigError(f"The node {node.name} has no address.", "", "Write {node} in spec.cluster.nodes.", code="config.nodes") from None
+def own_address(node: Node) -> str:
+    """Return a node's first address.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    found = address_of(next(iter(node.addresses), None))
+    if found is None:
+        raise ConfigError(f"The node {node.name} has no address.", "Its status names none.", "Look at its kubelet.", code="config.nodes")
+    return found
 
 
 def _identity(node: Node) -> str:

@@ -15,7 +15,7 @@ import yaml
 from podpass.errors import ConfigError
 from podpass.federate.clusters.distributions.kubeadm import config_version
 from podpass.federate.clusters.evidence import Evidence, Node
-from podpass.federate.clusters.flags import API_AUDIENCES, ISSUER, ServiceAccountFlags
+from podpass.federate.clusters.flags import API_AUDIENCES, ISSUER, ServiceAccountFlags, parse_arguments
 from podpass.federate.clusters.move import Move, Stage
 from podpass.federate.clusters.rolling import gaps, gate_commands, servers, steps
 from podpass.federate.clusters.sheet import File, Sheet, Step
@@ -55,11 +55,11 @@ def pod_patch(flags: ServiceAccountFlags) -> str:
     return json.dumps([{"op": "add", "path": path, "value": f"--{ISSUER}={one}"} for one in flags.issuers[1:]], indent=2) + "\n"
 
 
-def on_node(current: str, flags: ServiceAccountFlags, node: Node) -> str:
+def on_node(current: str, flags: ServiceAccountFlags, node: Node, port: int) -> str:
     """Return the file that one node's `kubeadm init phase` reads: its address and the patches, and the cluster's configuration."""
     init: dict[str, Any] = {"apiVersion": yaml.safe_load(current)["apiVersion"], "kind": "InitConfiguration"}
     if node.addresses:
-        init["localAPIEndpoint"] = {"advertiseAddress": node.addresses[0], "bindPort": _port(node)}
+        init["localAPIEndpoint"] = {"advertiseAddress": node.addresses[0], "bindPort": port}
     if len(flags.issuers) > 1:
         init["patches"] = {"directory": f"{FOLDER}/patches"}
     return f"{yaml.safe_dump(init, sort_keys=False)}---\n{configuration(current, flags)}"
@@ -73,15 +73,17 @@ def sheet(move: Move, evidence: Evidence) -> Sheet:
     """
     current = kept_configuration(evidence)
     nodes = servers(evidence)
+    ports = {node.name: _port(evidence, node) for node in nodes}
     is_kind = any(node.provider_id.startswith("kind://") for node in nodes)
     notes = (
+        "`podpass roll` does these steps itself, with a gate after each node, and keeps what was written into a static pod by hand.",
         "Flags in kubeadm's configuration survive. One that was written into a static pod by hand does not: each step's `diff` shows it.",
         f"Give `kubeadm upgrade` the patches ever after: --patches {FOLDER}/patches, or patches.directory of an UpgradeConfiguration.",
     )
     return Sheet(
         f"{'kind' if is_kind else 'kubeadm'}: move the issuer to {move.issuer}",
         (*gaps(move, several=True), *notes),
-        steps(move, several=True, change=lambda stage: _step(stage, current, nodes, is_kind=is_kind)),
+        steps(move, several=True, change=lambda stage: _step(stage, current, nodes, ports, is_kind=is_kind)),
     )
 
 
@@ -115,9 +117,9 @@ def cluster_api(move: Move, evidence: Evidence) -> Sheet:
     )
 
 
-def _step(stage: Stage, current: str, nodes: tuple[Node, ...], *, is_kind: bool) -> Step:
+def _step(stage: Stage, current: str, nodes: tuple[Node, ...], ports: Mapping[str, int], *, is_kind: bool) -> Step:
     folder = stage.name
-    files = [File(f"{folder}/{node.name}/kubeadm.yaml", on_node(current, stage.flags, node)) for node in nodes]
+    files = [File(f"{folder}/{node.name}/kubeadm.yaml", on_node(current, stage.flags, node, ports[node.name])) for node in nodes]
     if len(stage.flags.issuers) > 1:
         files.append(File(f"{folder}/patches/{PATCH}", pod_patch(stage.flags)))
     lines = [line for node in nodes for line in _on(node, stage, is_kind=is_kind)]
@@ -164,8 +166,8 @@ def kept_configuration(evidence: Evidence) -> str:
     return evidence.kubeadm
 
 
-def _port(node: Node) -> int:
-    """Return the port that kubeadm has written onto the node's own record, or its default."""
-    endpoint: Mapping[str, str] = node.annotations
-    text = endpoint.get("kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint", "").rpartition(":")[2]
-    return int(text) if text.isdecimal() else 6443
+def _port(evidence: Evidence, node: Node) -> int:
+    """Return the port of a node's API server, as its command line has it, or kubeadm's default."""
+    given = (dict(parse_arguments(command)) for command in evidence.commands)
+    ports = [one.get("secure-port", "") for one in given if one.get("advertise-address") in node.addresses]
+    return int(ports[0]) if ports and ports[0].isdecimal() else 6443

@@ -45,6 +45,7 @@ def drop_in(stage: Stage, issuer: str) -> str:
 def _sheet(title: str, program: str, move: Move, evidence: Evidence) -> Sheet:
     folder = f"/etc/rancher/{program}/config.yaml.d"
     notes = [
+        "`podpass roll` does these steps itself, with a gate after each node.",
         f"An issuer that config.yaml gives by itself (`{ISSUER}=…`) stays until the drop, before which it has to be taken out there.",
         "kube-apiserver's key stays: it is in server/tls/service.key.",
     ]
