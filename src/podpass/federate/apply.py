@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
-from podpass.errors import PartlyAppliedError, PodpassError
+from podpass.errors import PartlyAppliedError
 from podpass.federate import bookkeeping
 from podpass.federate.acts import Acts, is_teething
 from podpass.federate.change import Action, Change
@@ -22,6 +23,8 @@ from podpass.federate.run import PATIENCE, Event, Outcome, run
 from podpass.federate.safety import Allowances, check_allowed
 from podpass.federate.steps import Step, graph
 from podpass.federate.turn import sweep, turn
+
+_AFTERMATH: Final = "What had been sent was not answered in time; the receipt knows what it was, and the next run sees what became of it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,7 @@ def _apply(prepared: Prepared, notify: Callable[[Event], None], patience: timede
         selected=frozenset(resource.address for resource in plan.desired if resource.origin),
         uids=outcome.uids,
     )
-    try:
-        _write(prepared, intended, final)
-    except PodpassError as error:
-        outcome.failure = outcome.failure or error
+    outcome.close(lambda: _write(prepared, intended, final))
     complain(outcome, len(made), len(plan.changes), "apply")
     return Applied(made, final, final != prepared.receipt)
 
@@ -120,7 +120,7 @@ def complain(outcome: Outcome, made: int, planned: int, command: str) -> None:
     if outcome.failure is None:
         raise PartlyAppliedError(
             f"Interrupted: {so_far}.",
-            "What had been sent was waited for, and the receipt knows of it." if made else "",
+            _AFTERMATH if outcome.is_cut_short else "What had been sent was waited for, and the receipt knows of it." if made else "",
             f"Run {again}",
             code="plan.interrupted",
         )

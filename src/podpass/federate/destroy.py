@@ -6,11 +6,9 @@ What was adopted stays, enabled APIs stay (others may have come to use them), an
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
-from podpass.errors import PodpassError
 from podpass.federate import bookkeeping, diff, observed, own_namespace, preflight, under_way
 from podpass.federate.acts import is_teething
 from podpass.federate.apply import acts_of, complain, made_by, turn_for
@@ -27,6 +25,7 @@ from podpass.federate.turn import sweep
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
 from podpass.kube.objects import get_namespace
+from podpass.net.readings import Readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +51,12 @@ class Destruction:
 def prepare(federation: str, google: GoogleClient, cluster: KubeClient) -> Destruction:
     """Read the receipt from the cluster, and what it lists as it is now. Changes nothing."""
     store = ReceiptStore(cluster, federation)
-    with ThreadPoolExecutor(WORKERS) as executor:
+    with Readings(WORKERS, cluster.silence) as executor:
         home = executor.submit(get_namespace, cluster, "kube-system")
         rotation = executor.submit(under_way.read, cluster, federation)
-        receipt = store.read()
-        live = home.result()
-    if begun := rotation.result():
+        receipt = executor.submit(store.read).result()
+        live, begun = home.result(), rotation.result()
+    if begun:
         at_once = (
             f"To take all away as it is, delete its state first: `kubectl -n {NAMESPACE} delete configmap {under_way.name_of(federation)}`."
         )
@@ -76,7 +75,8 @@ def prepare_without_cluster(receipt: Receipt, google: GoogleClient) -> Destructi
 
 def _prepare(receipt: Receipt | None, federation: str, sides: Sides) -> Destruction:
     known = receipt or Receipt(federation, "", "")
-    with ThreadPoolExecutor(WORKERS) as executor:
+    silences = [side.silence for side in (sides.google, sides.cluster) if side]
+    with Readings(WORKERS, *silences) as executor:
         reader = Reader(sides.google, sides.cluster, executor)
         seen = observed.of_receipt(reader, known)
         changes = diff.deletions(known, seen)
@@ -114,10 +114,7 @@ def _destroy(prepared: Prepared, notify: Callable[[Event], None], patience: time
     made = made_by(steps, outcome)
     pending = {change.address for change in prepared.plan.changes} - {change.address for change in made}
     final = bookkeeping.settled(prepared.receipt, prepared.observed, desired={}, pending=pending, uids={})
-    try:
-        _close(prepared, final)
-    except PodpassError as error:
-        outcome.failure = outcome.failure or error
+    outcome.close(lambda: _close(prepared, final))
     complain(outcome, len(made), len(prepared.plan.changes), "destroy")
     return made, final
 

@@ -8,7 +8,7 @@ facts that the rest depends on.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from podpass.config.federation import Federation
 from podpass.federate import documents
@@ -59,11 +59,9 @@ class Reader:
             return Observed("present") if policies.has(self._policy(str(identity["target"])).result(), identity) else ABSENT
         return self._thing(kind, identity).result()
 
-    def errors(self) -> Iterator[BaseException]:
-        """Wait for everything that was begun, and return what went wrong."""
-        for error in (*(one.exception() for one in self._things.values()), *(one.exception() for one in self._policies.values())):
-            if error:
-                yield error
+    def begun(self) -> tuple[Future[Any], ...]:
+        """Return everything that was asked."""
+        return (*self._things.values(), *self._policies.values())
 
     def known_policies(self) -> dict[str, Policy]:
         """Return the policies that were read, by target."""
@@ -89,7 +87,8 @@ class Reader:
                 futures = [self._things.setdefault(key, Future()) for key in keys]
                 if kind is Kind.ACCOUNT:
                     self._accounts |= {f"account/{new[key]['email']}": future for key, future in zip(keys, futures, strict=True)}
-                self._executor.submit(_fill, futures, partial(handler.read_all, place, [new[key] for key in keys]))
+                listed = self._executor.submit(handler.read_all, place, [new[key] for key in keys])
+                listed.add_done_callback(partial(_fill, futures))
 
     def _policy(self, target: str) -> Future[Policy | None]:
         if target not in self._policies:
@@ -114,11 +113,11 @@ def grouped(things: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
     return groups
 
 
-def _fill(futures: Iterable[Future[Observed]], read: Callable[[], Iterable[Observed]]) -> None:
-    """Settle many futures with one reading."""
+def _fill(futures: Iterable[Future[Observed]], listed: Future[Iterable[Observed]]) -> None:
+    """Settle many futures with one reading that has ended, however."""
     waiting = list(futures)
     try:
-        found = list(read())
+        found = list(listed.result())
     except BaseException as error:  # noqa: BLE001 - whoever waits is told
         for future in waiting:
             future.set_exception(error)

@@ -2,7 +2,6 @@
 """From a federation file and two live sides to a plan, and what applying it needs."""
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from podpass.config.federation import Federation
@@ -20,6 +19,7 @@ from podpass.federate.under_way import UnderWay
 from podpass.google.policy import Policy
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
+from podpass.net.readings import Readings
 
 WORKERS = 16
 
@@ -82,7 +82,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         NeighbourError: A side gave no answer.
     """
     store = ReceiptStore(cluster, federation.name)
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="podpass-read") as executor:
+    with Readings(WORKERS, google.silence, cluster.silence) as executor:
         reader = Reader(google, cluster, executor)
         asked = selection.ask(federation, cluster, executor)
         findings = Survey(asked, google, cluster, store, executor).run(reader)
@@ -105,8 +105,9 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         found = references.untouched(diff.changes(wanted, seen, receipt), referred)
         changes, foreign = lapse.without_foreign(lapse.traced(found, wanted, receipt, federation, facts))
         if changes:
-            lacking = preflight.lacking(google, changes, facts.project, findings.missing)
-            safety.stop((*findings.obstacles, *lacking, *preflight.unknown_roles(google, changes)))
+            lacking = executor.submit(preflight.lacking, google, changes, facts.project, findings.missing)
+            unknown = executor.submit(preflight.unknown_roles, google, changes)
+            safety.stop((*findings.obstacles, *lacking.result(), *unknown.result()))
         policies = reader.known_policies()
         beyond = strangers.cautions(federation, pool, policies, wanted, changes)
         crowd = limits.Crowd(federation, policies, changes)

@@ -3,20 +3,23 @@
 
 - The first failure stops new steps; those under way are waited for.
 - A step that rests on something new is tried again for a while when Google does not know that yet (`PATIENCE`).
-- Ctrl-C stops new steps and every wait between two tries; what has been sent is waited for. A second Ctrl-C does not wait.
+- Ctrl-C stops new steps and every wait between two tries; what has been sent is waited for, for some seconds: a side may be silent, and
+  the receipt knows of it. A second Ctrl-C does not wait.
 """
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from graphlib import TopologicalSorter
 from time import monotonic
 from typing import Final, Literal
 
 from podpass.errors import PodpassError
 from podpass.federate.steps import Step
+from podpass.net.flights import Pool, within
 
 # How long Google's own systems may take to agree that something new exists: an account is unknown to policies for seconds, a role takes
 # up to about 70 s to work. [M]
@@ -24,6 +27,8 @@ PATIENCE: Final = timedelta(seconds=90)
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 8.0
 _WORKERS: Final = 8
+GRACE: Final = timedelta(seconds=3)
+"""How long what has been sent is waited for after Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,26 @@ class Outcome:
         uids: Of what was made, by address.
         failure: What stopped the run; None if nothing did.
         is_interrupted: Ctrl-C stopped it.
+        is_cut_short: Something that had been sent was not waited for any longer.
     """
 
     done: set[str] = field(default_factory=set)
     uids: dict[str, str] = field(default_factory=dict)
     failure: PodpassError | None = None
     is_interrupted: bool = False
+    is_cut_short: bool = False
+
+    def close(self, write: Callable[[], None]) -> None:
+        """Write what is known at the end. Never raises a PodpassError; what cannot be written, the next run finds out."""
+        try:
+            if self.is_interrupted:
+                within(write, GRACE.total_seconds())
+            else:
+                write()
+        except TimeoutError:
+            self.is_cut_short = True
+        except PodpassError as error:
+            self.failure = self.failure or error
 
 
 Act = Callable[[Step], Mapping[str, str]]
@@ -90,22 +109,27 @@ class _Run:
         order = TopologicalSorter({key: step.after & self.steps.keys() for key, step in self.steps.items()})
         order.prepare()
         running: dict[Future[Mapping[str, str]], str] = {}
-        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="podpass-apply") as pool:
-            while True:
-                try:
-                    if not self.stopping.is_set():
-                        for key in order.get_ready():
-                            running[pool.submit(self._one, self.steps[key])] = key
-                    if not running:
-                        return self.outcome
-                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        self._finish(future, running.pop(future), order)
-                except KeyboardInterrupt:
-                    if self.outcome.is_interrupted:
-                        raise
-                    self.outcome.is_interrupted = True
-                    self.stopping.set()
+        pool = Pool("podpass-apply", _WORKERS)
+        until_s: float | None = None
+        while True:
+            try:
+                if not self.stopping.is_set():
+                    for key in order.get_ready():
+                        running[pool.launch(partial(self._one, self.steps[key]))] = key
+                if not running:
+                    return self.outcome
+                finished, _ = wait(running, None if until_s is None else max(0.0, until_s - monotonic()), FIRST_COMPLETED)
+                if not finished:
+                    self.outcome.is_cut_short = True
+                    return self.outcome
+                for future in finished:
+                    self._finish(future, running.pop(future), order)
+            except KeyboardInterrupt:
+                if self.outcome.is_interrupted:
+                    raise
+                self.outcome.is_interrupted = True
+                until_s = monotonic() + GRACE.total_seconds()
+                self.stopping.set()
 
     def _finish(self, future: Future[Mapping[str, str]], key: str, order: TopologicalSorter[str]) -> None:
         step = self.steps[key]

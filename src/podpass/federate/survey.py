@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asks cluster and project for the facts, all at once, together with the things of the federation."""
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard, TypeVar
@@ -121,12 +121,16 @@ class Survey:
         return future
 
     def _settle(self, reader: Reader) -> None:
-        """Wait for all answers; tell every refusal that somebody else has to cure, or the first other error."""
-        errors = [error for error in (*(future.exception() for future in self._begun), *reader.errors()) if error]
+        """Wait for all answers; tell every refusal that somebody else has to cure. Another error is told at once."""
+        asked = (*self._begun, *reader.begun())
+        waiting: Collection[Future[Any]] = asked
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_EXCEPTION)
+            for error in filter(None, (future.exception() for future in done)):
+                if not _is_refusal(error):
+                    raise error
         refusals: dict[str, Objection] = {}
-        for error in errors:
-            if not _is_refusal(error):
-                raise error
+        for error in filter(_is_refusal, (future.exception() for future in asked)):
             refusals.setdefault(_subject_of(error), Objection(error.full_code, error.what, error.why, error.next_step))
         stop(list(refusals.values()))
 
@@ -237,7 +241,7 @@ class Survey:
         return [name for name in names if get_namespace(self.cluster, name) is None]
 
 
-def _is_refusal(error: BaseException) -> TypeGuard[GoogleRefusedError | KubeRefusedError]:
+def _is_refusal(error: BaseException | None) -> TypeGuard[GoogleRefusedError | KubeRefusedError]:
     if isinstance(error, GoogleRefusedError):
         return error.kind in _CURABLE_BY_OTHERS
     return isinstance(error, KubeRefusedError) and error.kind is kube_fault.FaultKind.FORBIDDEN

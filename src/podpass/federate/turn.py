@@ -23,15 +23,19 @@ from podpass.clock import Clock, SystemClock
 from podpass.errors import DriftSincePlanError, PodpassError
 from podpass.federate.own_namespace import create_in
 from podpass.federate.receipt import NAMESPACE, config_map_name
+from podpass.federate.run import GRACE
 from podpass.kube.client import KubeClient
 from podpass.kube.fault import FaultKind, KubeRefusedError
 from podpass.kube.leases import Lease, create_lease, delete_lease, get_lease, replace_lease
 from podpass.names.secret import redact
+from podpass.net.flights import within
 
 log = logging.getLogger(__name__)
 
 LASTS: Final = timedelta(seconds=60)
 _RENEWED_EVERY_S: Final = 20.0
+# A cluster that has just taken what was written to it; where something failed, it may have been the cluster.
+_ENDS_WITHIN: Final = timedelta(seconds=15)
 # A clock that is further ahead gets its machine no token of Google's, so nobody works there.
 _AHEAD: Final = timedelta(minutes=10)
 _NAME_LIMIT_CHARS: Final = 200
@@ -76,12 +80,21 @@ def turn(client: KubeClient, federation: str, command: str, *, clock: Clock | No
     ended = threading.Event()
     renewing = threading.Thread(target=held.keep, args=(ended,), name="podpass-turn", daemon=True)
     renewing.start()
-    try:
-        yield
-    finally:
-        ended.set()
+    patience = GRACE
+
+    def end() -> None:
         renewing.join()
         held.give_back()
+
+    try:
+        yield
+        patience = _ENDS_WITHIN
+    finally:
+        ended.set()
+        try:
+            within(end, patience.total_seconds())
+        except TimeoutError:
+            log.warning("The turn could not be given back in time; it ends by itself after %.0f s.", LASTS.total_seconds())
 
 
 def sweep(client: KubeClient, federation: str, *, own: bool = False, clock: Clock | None = None) -> None:

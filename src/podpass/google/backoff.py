@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
 
+from podpass.net.silence import LIMIT_S
+
 T = TypeVar("T")
 
 SETTLING: Final = timedelta(seconds=120)
@@ -28,6 +30,7 @@ class Pacing:
         sleep: Waits; tests pass their own.
         monotonic: The clock that `sleep` moves.
         jitter: From 0 to 1.
+        silent: No pause begins that would end later than this after the last answer, or the start, where there is none.
     """
 
     first: timedelta = timedelta(milliseconds=500)
@@ -36,6 +39,7 @@ class Pacing:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     monotonic: Callable[[], float] = field(default=time.monotonic, repr=False)
     jitter: Callable[[], float] = field(default=random.random, repr=False)
+    silent: timedelta = timedelta(seconds=LIMIT_S)
 
     def start(self) -> "Attempts":
         """Begin to count."""
@@ -47,25 +51,30 @@ class Attempts:
 
     def __init__(self, pacing: Pacing) -> None:
         self._pacing = pacing
-        self._deadline = pacing.monotonic() + pacing.within.total_seconds()
+        self._heard_at = pacing.monotonic()
+        self._deadline = self._heard_at + pacing.within.total_seconds()
         self.count = 1
 
     @property
     def remaining(self) -> float:
-        """Seconds until the bound."""
-        return max(0.0, self._deadline - self._pacing.monotonic())
+        """Seconds until the nearer bound."""
+        bound = min(self._deadline, self._heard_at + self._pacing.silent.total_seconds())
+        return max(0.0, bound - self._pacing.monotonic())
 
-    def pause(self, *, at_least: float = 0.0) -> bool:
+    def pause(self, *, at_least: float = 0.0, is_silent: bool = False) -> bool:
         """Wait and return True, or return False at once where the wait would end after the bound.
 
         Args:
             at_least: Seconds that the other side asked for (`Retry-After`).
+            is_silent: There was no answer.
         """
         pause = truncated(self.count, self._pacing.first, self._pacing.longest, self._pacing.jitter())
         wait = max(pause.total_seconds(), at_least)
-        if wait > self.remaining:
+        if wait > (self.remaining if is_silent else self._deadline - self._pacing.monotonic()):
             return False
         self._pacing.sleep(wait)
+        if not is_silent:
+            self._heard_at = self._pacing.monotonic()
         self.count += 1
         return True
 

@@ -27,6 +27,7 @@ from podpass.google.backoff import Attempts, Pacing, retry_after_s
 from podpass.google.fault import FaultKind, GoogleFault, GoogleRefusedError, GoogleUnavailableError
 from podpass.names.secret import redact
 from podpass.net.direct import PAST_PROXIES
+from podpass.net.silence import Silence
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,12 @@ UNIVERSE: Final = "googleapis.com"
 _SAFE_TO_REPEAT = frozenset({"GET", "PUT", "DELETE"})
 _PASSING = frozenset({408, 500, 502, 503, 504})
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+# A writing may take its time, and whether it was done is better known; a reading that gets lost is asked for again.
 _TIMEOUT_S = 30.0
-_CONNECT_TIMEOUT_S = 10.0
+_READING_TIMEOUT_S = 12.0
+_CONNECT_TIMEOUT_S = 5.0
 _CONNECTIONS = 16
+_LOOK: Final = "Check the network and HTTPS_PROXY, then run the command again."
 # A policy has 64 KiB, a page of a list a few hundred; nothing that podpass asks for comes near it.
 LIMIT_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
@@ -147,6 +151,9 @@ class GoogleClient:
         http: The connection pool; None makes one of its own.
         universe: The domain of the APIs.
         pacing: How often and how long a request is repeated.
+
+    Attributes:
+        silence: How long nothing of Google has answered, the token endpoint included where it is asked over the same `http`.
     """
 
     def __init__(
@@ -156,6 +163,8 @@ class GoogleClient:
         self._http = http or new_http()
         self._universe = universe
         self.pacing = pacing or Pacing()
+        self.silence = Silence(_silent)
+        self.silence.listen_to(self._http)
 
     def __enter__(self) -> Self:
         return self
@@ -209,7 +218,7 @@ class GoogleClient:
                 response = self._once(request, signature, attempts)
             except httpx2.RequestError as error:
                 repeatable = request.may_repeat or isinstance(error, _NOT_SENT)
-                if not repeatable or not attempts.pause():
+                if not repeatable or not attempts.pause(is_silent=True):
                     raise self._unreachable(request, error, attempts) from error
                 continue
             if response.is_success:
@@ -222,7 +231,7 @@ class GoogleClient:
 
     def _once(self, request: Request, signature: Mapping[str, str], attempts: Attempts) -> httpx2.Response:
         headers = {"accept": "application/json", **request.headers, **signature}
-        timeout = max(1.0, min(_TIMEOUT_S, attempts.remaining))
+        timeout = max(1.0, min(_READING_TIMEOUT_S if request.may_repeat else _TIMEOUT_S, attempts.remaining))
         response = self._http.request(
             request.verb,
             f"https://{request.service}.{self._universe}{request.path}",
@@ -269,11 +278,19 @@ def _or_none(call: Callable[[], T]) -> T | None:
         raise
 
 
+def _silent(seconds: float) -> UnreachableError:
+    return UnreachableError(
+        f"Google has given no answer for {seconds:.0f} s.",
+        f"Neither its APIs nor who gives tokens for them answers: something swallows what is sent to {UNIVERSE}.",
+        f"{_LOOK} `curl https://iam.{UNIVERSE}` shows the same without podpass.",
+    )
+
+
 def unreachable(host: str, doing: str, error: Exception, attempts: int = 1) -> UnreachableError:
     """Return the error for a host of Google that gave no answer."""
     words = redact(str(error)) or type(error).__name__
     times = f" after {attempts} tries" if attempts > 1 else ""
-    next_step = "Check the network and HTTPS_PROXY, then run the command again."
+    next_step = _LOOK
     if "CERTIFICATE_VERIFY_FAILED" in words:
         next_step = "Its certificate is not trusted here: name the CA of your proxy in SSL_CERT_FILE."
     return UnreachableError(f"{host} gave no answer{times} when asked to {doing}.", f"{words.rstrip('.')}.", next_step)

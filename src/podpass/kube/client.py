@@ -2,8 +2,9 @@
 """One client for one cluster: sends a request, repeats readings, turns refusals into errors.
 
 What may be made twice (readings, questions asked by POST, deletions by uid) is tried four times within 2 s on broken connections, 429 and
-5xx: enough for an API server behind a load balancer that loses one of its members. After a 429 any request is repeated, since nothing was
-done yet, and as late as the server asks for, within reason. Other writings are not repeated here: callers read again and decide.
+5xx: enough for an API server behind a load balancer that loses one of its members. Where there is no answer at all, that ends after 30 s.
+After a 429 any request is repeated, since nothing was done yet, and as late as the server asks for, within reason. Other writings are not
+repeated here: callers read again and decide.
 """
 
 import json
@@ -26,6 +27,7 @@ from podpass.kube.exec_credential import ExecCredential
 from podpass.kube.fault import FaultKind, KubeFault, KubeRefusedError
 from podpass.kube.kubeconfig import ClusterAccess
 from podpass.names.secret import redact
+from podpass.net.silence import LIMIT_S, Silence
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +91,15 @@ class KubeClient:
 
     Attributes:
         access: Which cluster; holds nothing secret in its repr.
+        silence: How long it has given no answer.
     """
 
     def __init__(self, access: ClusterAccess, http: httpx2.Client, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.access = access
+        self.silence = Silence(self._silent)
         self._http = http
         self._sleep = sleep
+        self.silence.listen_to(http)
 
     def __repr__(self) -> str:
         return f"<KubeClient {self.access.context} {self.access.server}>"
@@ -142,13 +147,16 @@ class KubeClient:
     def send(self, request: Request) -> bytes:
         """Do as `call`, but return the answer's bytes, whatever they are."""
         pauses = iter(_PAUSES_S)
+        heard_at = time.monotonic()
         while True:
             try:
-                answer = self._once(request)
+                answer = self._once(request, LIMIT_S - (time.monotonic() - heard_at))
             except (httpx2.RequestError, LightkubeError) as error:
-                if not request.may_repeat or _is_lasting(error) or (pause := next(pauses, None)) is None:
+                is_over = time.monotonic() - heard_at + 1 > LIMIT_S
+                if is_over or not request.may_repeat or _is_lasting(error) or (pause := next(pauses, None)) is None:
                     raise self._unreachable(request, error) from error
             else:
+                heard_at = time.monotonic()
                 if answer.is_success:
                     return answer.content
                 if not _is_passing(request, answer.status) or (pause := next(pauses, None)) is None:
@@ -156,8 +164,9 @@ class KubeClient:
                 pause = max(pause, _asked_pause_s(answer))
             self._sleep(pause)
 
-    def _once(self, request: Request) -> _Answer:
+    def _once(self, request: Request, within_s: float) -> _Answer:
         name = self.access.tls_server_name
+        timeout_s = max(1.0, min(_TIMEOUT_S, within_s))
         with self._http.stream(
             request.verb,
             request.path,
@@ -165,6 +174,7 @@ class KubeClient:
             # Not JSON alone: /openid/v1/jwks is to be had as application/jwk-set+json only, and else answered with 406.
             headers={"accept": "application/json, */*;q=0.8", "accept-encoding": "gzip"},
             json=request.body,
+            timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_TIMEOUT_S)),
             extensions={"sni_hostname": name} if name else None,
         ) as response:
             content = self._content(request, response)
@@ -200,6 +210,14 @@ class KubeClient:
             return KubeRefusedError(fault, request.doing, self.access.context)
         what = f"The cluster (context {self.access.context!r}) could not {request.doing} ({fault.code})."
         return UnreachableError(what, fault.message, "Look after the API server, then run the command again.", code="neighbour.kubernetes")
+
+    def _silent(self, seconds: float) -> UnreachableError:
+        return UnreachableError(
+            f"The cluster {self.access.server} (context {self.access.context!r}) has given no answer for {seconds:.0f} s.",
+            "Something swallows what is sent there: a firewall, a VPN that is off, or a server that hangs.",
+            "Check that it runs and that this machine reaches it: `kubectl cluster-info`.",
+            code="neighbour.cluster-unreachable",
+        )
 
     def _unreachable(self, request: Request, error: Exception) -> UnreachableError:
         words = redact(str(error)) or type(error).__name__

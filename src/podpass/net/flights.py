@@ -21,6 +21,15 @@ Launch = Callable[[Callable[[], None]], "Future[object]"]
 """Starts work that raises nothing, and returns what ends with it."""
 
 
+def within(work: Callable[[], T], limit_s: float) -> T:
+    """Return what work returns, or leave it to itself.
+
+    Raises:
+        TimeoutError: It takes longer.
+    """
+    return Pool("podpass-within", 1).launch(work).result(limit_s)
+
+
 class Pool:
     """Up to `threads` pieces of work at a time; the others wait in line."""
 

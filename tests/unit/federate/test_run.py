@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 
+import pytest
+
 from podpass.errors import PodpassError, RefusedError
 from podpass.federate.run import Event, run
 from podpass.federate.steps import Step, Verb
@@ -138,3 +140,26 @@ def test_ctrl_c_during_a_wait_is_no_failure_of_the_step_that_waited() -> None:
     assert outcome.failure is None
     assert outcome.done == set()
     assert [event.happened for event in events] == ["started", "waiting", "given up"]
+
+
+def void(_: object) -> None:
+    """Drop a value."""
+
+
+def test_ctrl_c_does_not_wait_for_ever_for_what_has_been_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = threading.Event()
+
+    def act(_: Step) -> Mapping[str, str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        end.wait()
+        return {}
+
+    monkeypatch.setattr("podpass.federate.run.GRACE", NO_TIME)
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        outcome = run(graph(step("a")), act, is_teething=never)
+        outcome.close(lambda: void(end.wait()))
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        end.set()
+    assert (outcome.is_interrupted, outcome.is_cut_short, outcome.done) == (True, True, set())

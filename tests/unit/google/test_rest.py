@@ -169,7 +169,7 @@ def test_connections_are_pooled_and_bounded() -> None:
     with new_http() as http:
         assert not http.follow_redirects
         assert http.headers["user-agent"].startswith("podpass/")
-        assert http.timeout.connect == 10.0
+        assert http.timeout.connect == 5.0
 
 
 @contextmanager
