@@ -3,8 +3,8 @@
 
 Each `parse` refuses what the name's owner (Kubernetes or Google) would refuse, and `str()` gives back what was read.
 
-Names that only federation knows are imported when they are asked for: a guard starts without them. Patterns are compiled when
-they are first used.
+Names that only federation knows are imported when they are asked for: a guard starts without them. Patterns that few
+requests need are compiled when they are first used.
 """
 
 from importlib import import_module

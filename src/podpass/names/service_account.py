@@ -10,8 +10,8 @@ from podpass.errors import ConfigError
 from podpass.names.quoting import quoted
 
 # Kubernetes: a namespace is a DNS label (63), a service account's name a DNS subdomain (253).
-_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _SUBDOMAIN_LIMIT_CHARS = 253
 _PREFIX = "system:serviceaccount:"
 
@@ -23,14 +23,14 @@ class ServiceAccountRef(msgspec.Struct, frozen=True, order=True):
     name: str
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(_LABEL, self.namespace):
+        if not _LABEL.fullmatch(self.namespace):
             raise ConfigError(
                 f"{quoted(self.namespace)} is not a Kubernetes namespace.",
                 "A namespace has 1 to 63 of a-z, 0-9 and '-', and begins and ends with a letter or digit.",
                 "Write the service account as NAMESPACE/NAME.",
                 code="config.service-account",
             )
-        if not re.fullmatch(_SUBDOMAIN, self.name) or len(self.name) > _SUBDOMAIN_LIMIT_CHARS:
+        if not _SUBDOMAIN.fullmatch(self.name) or len(self.name) > _SUBDOMAIN_LIMIT_CHARS:
             raise ConfigError(
                 f"{quoted(self.name)} is not the name of a Kubernetes service account.",
                 "A name has 1 to 253 of a-z, 0-9, '-' and '.', and begins and ends with a letter or digit.",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # half of what a guard imports, and needed only when there is
 
 IssuerKind = Literal["kubernetes", "google", "oidc"]
 
-_SERVICE_ACCOUNT_SUBJECT = r"system:serviceaccount:[^:]+:[^:]+"
+_SERVICE_ACCOUNT_SUBJECT = re.compile(r"system:serviceaccount:[^:]+:[^:]+")
 _CLAIM = "kubernetes.io"
 
 
@@ -122,7 +122,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 def _kubernetes(subject: str, claim: object) -> KubernetesIdentity | None:
     """Read the service account from `sub`, and the rest from the claim that Kubernetes adds (KEP-1205, KEP-4193)."""
-    if not re.fullmatch(_SERVICE_ACCOUNT_SUBJECT, subject):
+    if not _SERVICE_ACCOUNT_SUBJECT.fullmatch(subject):
         return None
     try:
         account = ServiceAccountRef.parse(subject)

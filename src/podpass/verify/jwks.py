@@ -98,9 +98,9 @@ class KeySet(msgspec.Struct, frozen=True):
         key = self.keys.get(kid)
         if key is not None:
             return key
-        count = "1 key" if len(self.keys) == 1 else f"{len(self.keys)} keys"
+        count = len(self.keys)
         raise UnknownKeyError(
-            f"No key with kid {quoted(kid)} is known of the issuer ({count}).",
+            f"No key with kid {quoted(kid)} is known of the issuer ({count} key{'' if count == 1 else 's'}).",
             "The cluster has another signing key than the published one, or the token comes from another cluster.",
             "Publish the cluster's present keys; `podpass doctor` compares the two.",
         )

@@ -45,10 +45,10 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def reason_of(error: Exception) -> str:
-    """Say what was wrong with a text that could not be decoded, or whatever else a `ValueError` has to say."""
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8"
-    return "it is not JSON" if isinstance(error, msgspec.DecodeError | RecursionError) else str(error)
+    """Say what is wrong with a text, after whatever `read_object` or `base64url.decode` has raised."""
+    if type(error) is ValueError:
+        return str(error)
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else "it is not JSON"
 
 
 def is_a_nest(raw: bytes, start: int) -> bool:
