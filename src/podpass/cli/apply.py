@@ -52,6 +52,7 @@ def command(
             check_no_drift(kept, prepared.plan)
         show_plan(prepared.plan, console(), session.where)
         allowances = Allowances(allow_delete, allow_undelete, adopt)
+        prepared.check_applicable()
         check_allowed(prepared.plan, allowances)
         if prepared.plan.changes:
             confirm("Make these changes?", yes=yes, command="apply")

@@ -21,10 +21,10 @@ FORMATS = ["gcloud", "manifests", "documents", "control-plane"]
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Where to: a directory for documents and control-plane, else a file; default: stdout, for documents the directory issuer.",
+    help="Where to: a directory for documents and control-plane, else a file; default: stdout.",
 )
 def command(*, file: Path, form: str, output: Path | None) -> None:
-    """Print the plan as a script or manifests, or write the issuer's documents for a static host.
+    """Print the plan as a script or manifests, or the issuer's documents for a static host.
 
     gcloud: what `podpass apply` would do now, as commands. manifests: the cluster's side, for kubectl apply. documents: the discovery
     document and the keys, to be served below the issuer's URL. control-plane: how this cluster's API servers come to sign with issuer.url:
@@ -40,11 +40,13 @@ def command(*, file: Path, form: str, output: Path | None) -> None:
         return
     with opened(file) as session:
         prepared = prepare(session.federation, session.google, session.cluster)
+    if form == "gcloud":
+        prepared.check_applicable()
     if form == "documents":
         if prepared.facts is None:  # pragma: no cover - prepare always asks
             raise AssertionError
         issuer = desired.declared_issuer(session.federation, prepared.facts)
-        _write_documents(documents.published(issuer, prepared.facts.jwks), output or Path("issuer"), issuer.url)
+        _write_documents(documents.published(issuer, prepared.facts.jwks), output, issuer.url)
         return
     text = script(prepared.plan) if form == "gcloud" else manifests(prepared.federation or session.federation, prepared.plan)
     if output:
@@ -53,8 +55,11 @@ def command(*, file: Path, form: str, output: Path | None) -> None:
         click.echo(text, nl=False)
 
 
-def _write_documents(found: dict[str, str], folder: Path, issuer: str) -> None:
+def _write_documents(found: dict[str, str], folder: Path | None, issuer: str) -> None:
     for path, content in found.items():
+        if folder is None:
+            click.echo(f"# {issuer}/{path}\n{content.rstrip()}\n")
+            continue
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content, encoding="utf-8")

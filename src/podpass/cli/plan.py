@@ -36,7 +36,9 @@ def command(context: click.Context, *, file: Path, output: Path | None, as_json:
     from podpass.federate.planning import prepare
 
     with opened(file) as session, reading():
-        plan, cluster = prepare(session.federation, session.google, session.cluster).plan, session.where
+        prepared = prepare(session.federation, session.google, session.cluster)
+        prepared.check_applicable()
+        plan, cluster = prepared.plan, session.where
     if output:
         output.write_text(plan.to_text(), encoding="utf-8")
     if as_json:

@@ -56,6 +56,7 @@ def apply(
         DriftSincePlanError: Another run is at work, or has written the receipt since the plan was made; nothing was changed.
         PartlyAppliedError: A step failed, or Ctrl-C; says how far it came. Running it again continues.
     """
+    prepared.check_applicable()
     check_allowed(prepared.plan, allowances)
     with turn_for(prepared, "apply"):
         return _apply(prepared, notify, patience)

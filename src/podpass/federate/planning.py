@@ -13,7 +13,7 @@ from podpass.federate.plan import Plan, Subject
 from podpass.federate.receipt import Receipt
 from podpass.federate.receipt_store import ReceiptStore
 from podpass.federate.resource import Observed
-from podpass.federate.safety import Situation
+from podpass.federate.safety import Objection, Situation
 from podpass.federate.survey import Findings, Survey
 from podpass.federate.under_way import UnderWay
 from podpass.google.policy import Policy
@@ -53,6 +53,7 @@ class Prepared:
         federation: The file, with a workload for each account that its selectors found; None where there is no file.
         under_way: A rotation that has begun; None: there is none, or nobody asked.
         left_out: Addresses of changes that somebody took out of the plan: what the receipt says of them stays.
+        refusals: What Google would refuse of the plan; see `check_applicable`.
     """
 
     plan: Plan
@@ -64,13 +65,23 @@ class Prepared:
     federation: Federation | None = None
     under_way: UnderWay | None = None
     left_out: frozenset[str] = frozenset()
+    refusals: tuple[Objection, ...] = ()
 
     def only(self, changes: Iterable[Change]) -> "Prepared":
         """Return the plan with these changes alone."""
         kept = tuple(changes)
         addresses = {change.address for change in kept}
         left_out = frozenset(change.address for change in self.plan.changes if change.address not in addresses)
-        return replace(self, plan=replace(self.plan, changes=kept), left_out=self.left_out | left_out)
+        refusals = self.refusals if any(change.kind.is_policy_item for change in kept) else ()
+        return replace(self, plan=replace(self.plan, changes=kept), left_out=self.left_out | left_out, refusals=refusals)
+
+    def check_applicable(self) -> None:
+        """Refuse what Google would refuse when it is made. Who only looks, or brings keys, is not stopped by it.
+
+        Raises:
+            UnsafePlanError: A policy would grow too large.
+        """
+        safety.stop(self.refusals)
 
 
 def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -> Prepared:
@@ -112,7 +123,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         beyond = strangers.cautions(federation, pool, policies, wanted, changes)
         crowd = limits.Crowd(federation, policies, changes)
         census = selection.population(cluster, crowd.namespaces, executor)
-        safety.stop(list(crowd.objections(census)))
+        refusals = tuple(crowd.objections(census))
         warnings = (
             *safety.cautions(situation),
             *references.cautions(federation, facts, seen),
@@ -122,7 +133,9 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
             *beyond,
         )
         plan = Plan(_subject(federation, findings), wanted, changes, warnings)
-        return Prepared(plan, Sides(google, cluster, store), receipt, seen, policies, facts, federation, findings.under_way)
+        return Prepared(
+            plan, Sides(google, cluster, store), receipt, seen, policies, facts, federation, findings.under_way, refusals=refusals
+        )
 
 
 def _subject(federation: Federation, findings: Findings) -> Subject:

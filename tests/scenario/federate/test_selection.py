@@ -391,6 +391,9 @@ def test_the_lines_that_a_full_policy_s_refusal_gives_are_accepted(cluster: Clus
         refused = story.run("apply", "--yes")
         assert refused.error
         assert refused.error.full_code == "plan.policy-too-large"
+        assert story.run("plan").error
+        # Who looks, or brings keys, is not in its way.
+        assert "The pool is absent." in story.run("doctor").out
         lines = yaml.safe_load(refused.error.next_step.partition(":\n")[2])["spec"]
         cluster.declare(*lines["workloads"], **lines["google"])
         story.done("apply", "--yes")
