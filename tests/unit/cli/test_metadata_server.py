@@ -116,7 +116,7 @@ class Probe(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def listening() -> Iterator[str]:
     with http.server.HTTPServer(("127.0.0.1", 0), Probe) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
