@@ -12,7 +12,10 @@ from podpass.errors import ConfigError
 from podpass.exchange.credential_config import credential_config, load_credential_config
 from podpass.exchange.exchanger import Exchanger
 from podpass.exchange.provider_list import SUFFIX, ProviderChoice, provider_list, read_provider_list
-from podpass.names import PoolName, Secret
+from podpass.metadata.account import Settings, choose
+from podpass.metadata.subject import Subject
+from podpass.names import PoolName, Secret, ServiceAccountRef
+from podpass.names.annotations import AccountAnnotations
 from podpass.verify import base64url
 
 POOL = PoolName("415104041262", "shop")
@@ -107,3 +110,11 @@ def test_a_configuration_that_is_gone_or_broken_leaves_the_first_provider(file: 
 def test_a_token_without_an_issuer_goes_where_the_configuration_says(file: Path, subject: Secret[str]) -> None:
     listed(file)
     assert ProviderChoice(load_credential_config(file)).of(subject) == OLD
+
+
+def test_the_metadata_server_s_identity_of_an_annotation_chooses_alike(file: Path) -> None:
+    settings = Settings(load_credential_config(file))
+    subject = Subject(ServiceAccountRef("shop", "checkout"), (OLD.audience,), "node-1", 1)
+    asked = AccountAnnotations.parse({"iam.gke.io/gcp-service-account": "checkout@demo-project.iam.gserviceaccount.com"})
+    listed(file)
+    assert ProviderChoice(choose(settings, asked, subject)).of(token(COMING)) == NEW
