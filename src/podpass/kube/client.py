@@ -27,6 +27,7 @@ from podpass.kube.exec_credential import ExecCredential
 from podpass.kube.fault import FaultKind, KubeFault, KubeRefusedError
 from podpass.kube.kubeconfig import ClusterAccess
 from podpass.names.secret import redact
+from podpass.net.direct import PAST_PROXIES
 from podpass.net.silence import LIMIT_S, Silence
 
 log = logging.getLogger(__name__)
@@ -257,6 +258,7 @@ def connect(access: ClusterAccess, *, transport: httpx2.BaseTransport | None = N
         headers={"user-agent": f"podpass/{podpass.__version__}"},
         follow_redirects=False,
         proxy=access.proxy_url,
+        mounts=None if access.proxy_url else PAST_PROXIES,  # as kubectl: the environment's proxies are not for loopback
         transport=transport,
     )
     return KubeClient(access, http)

@@ -209,6 +209,13 @@ def _typed(name: str, context: dict[str, Any], cluster: dict[str, Any], user: di
             "Write https into the kubeconfig; plain http is for this machine only, as with `kubectl proxy`.",
             code="config.kubeconfig",
         )
+    if config.cluster.server.startswith("http://") and cluster.get("proxy-url"):
+        raise ConfigError(
+            f"The server of the context {name!r} is {config.cluster.server!r}, and requests there go through a proxy.",
+            "It is not https, so the proxy would see the operator's credential, and the tokens that the cluster issues.",
+            "Write https into the kubeconfig, or remove proxy-url from it.",
+            code="config.kubeconfig",
+        )
     return config
 
 

@@ -15,6 +15,7 @@ from podpass.errors import UnreachableError
 from podpass.kube.client import connect
 from podpass.kube.issuer import get_version
 from podpass.kube.kubeconfig import from_dict
+from recording_proxy import RecordingProxy
 from unit.kube.api_server import kubeconfig
 
 
@@ -32,6 +33,17 @@ class Version(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Keep silent."""
+
+
+class Plain(Version):
+    """The same, without TLS; names the caller's credential."""
+
+    def do_GET(self) -> None:
+        body = b'{"gitVersion": "v1.36.3 for %s"}' % self.headers["authorization"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +80,24 @@ def test_the_kubeconfigs_ca_is_trusted_and_its_certificate_is_shown(server: str,
     trusted = {"certificate-authority-data": data(authority.cert_pem.bytes())}
     with connect(from_dict(kubeconfig(user, server=server, **trusted))) as client:
         assert get_version(client) == "v1.36.3 for kubernetes-admin"
+
+
+def test_an_api_server_on_loopback_is_asked_past_the_environment_s_proxy_as_kubectl_does(
+    server: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over plain http, as with `kubectl proxy`, a proxy would read the operator's credential."""
+    trusted = {"certificate-authority-data": data(authority.cert_pem.bytes())}
+    with RecordingProxy() as proxy, ThreadingHTTPServer(("127.0.0.1", 0), Plain) as plain:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with connect(from_dict(kubeconfig({}, server=server, **trusted))) as client:
+            assert get_version(client) == "v1.36.3 for nobody"
+        threading.Thread(target=plain.handle_request).start()
+        with connect(from_dict(kubeconfig({"token": "t0p-secret"}, server=f"http://127.0.0.1:{plain.server_port}"))) as client:
+            assert get_version(client) == "v1.36.3 for Bearer t0p-secret"
+        assert proxy.shown == []
 
 
 def test_the_name_that_the_kubeconfig_gives_is_the_one_that_is_checked(server: str, authority: trustme.CA) -> None:

@@ -244,3 +244,10 @@ def test_certificates_that_cannot_be_used_are_told(user: dict[str, str], cluster
 @pytest.mark.parametrize("server", ["http://127.0.0.1:8001", "http://localhost:8001", "http://[::1]:8001"])
 def test_a_proxy_on_this_machine_may_be_plain(server: str) -> None:
     assert from_dict(kubeconfig(server=server)).server == server
+
+
+def test_plain_http_through_a_proxy_is_refused_since_it_would_read_the_credential() -> None:
+    content = kubeconfig(server="http://127.0.0.1:8001", **{"proxy-url": "http://proxy.example:3128"})
+    with pytest.raises(ConfigError, match="requests there go through a proxy") as caught:
+        from_dict(content)
+    assert caught.value.next_step == "Write https into the kubeconfig, or remove proxy-url from it."
