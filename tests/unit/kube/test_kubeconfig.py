@@ -247,7 +247,7 @@ def test_a_proxy_on_this_machine_may_be_plain(server: str) -> None:
 
 
 def test_plain_http_through_a_proxy_is_refused_since_it_would_read_the_credential() -> None:
-    content = kubeconfig(server="http://127.0.0.1:8001", **{"proxy-url": "http://proxy.example:3128"})
+    content = kubeconfig({"token": "t"}, server="http://127.0.0.1:8001", **{"proxy-url": "http://proxy.example:3128"})
     with pytest.raises(ConfigError, match="requests there go through a proxy") as caught:
         from_dict(content)
     assert caught.value.next_step == "Write https into the kubeconfig, or remove proxy-url from it."
