@@ -67,6 +67,18 @@ def cluster(prepared: dict[str, Any]) -> KubeClient:
     return client
 
 
+def test_a_node_has_names_and_addresses_that_are_ones_and_says_which_machine_it_is() -> None:
+    prepared = answers()
+    hostile = ["evil.example/x#", "-oProxyCommand=x", "10.0.0.1;id", "fe80::1%$(id)", "", None, 7, ["10.0.0.3"]]
+    addresses = [{"type": "InternalIP", "address": one} for one in [*hostile, "fd00::2", "10.0.0.2"]]
+    info = {"machineID": "0" * 32, "bootID": "53571059"}
+    named = [{"metadata": {"name": name}} for name in ("-oProxyCommand=x", "a b", "$(id)", "../x", "", "a" * 254)]
+    prepared["/api/v1/nodes"] = {"items": [{**NODE, "status": {"nodeInfo": info, "addresses": addresses}}, *named, "no node"]}
+    with cluster(prepared) as client:
+        (node,) = gather(client).nodes
+    assert (node.name, node.addresses, node.machine_id, node.boot_id) == ("cp-1", ("fd00::2", "10.0.0.2"), "0" * 32, "53571059")
+
+
 def test_everything_that_a_kubeconfig_sees_is_there() -> None:
     with cluster(answers()) as client:
         seen = gather(client)

@@ -157,6 +157,26 @@ def test_a_server_that_comes_back_otherwise_than_meant_stops_it(
     assert world.told["cp-2"] == BEFORE
 
 
+def test_a_server_for_which_another_answers_is_not_taken_for_restarted(world: World) -> None:
+    """A node's record that names another node's address, and a restart that was none, look alike: nothing has begun anew."""
+    honest = world.look
+    asked: list[str] = []
+
+    def look(node: Node, issuers: frozenset[str]) -> Sight:
+        asked.append(node.name)
+        return honest(NODES[0], issuers)
+
+    world.look = look  # type: ignore[method-assign]
+    with pytest.raises(PartlyAppliedError) as stopped:
+        world.roll().run(stage("accept"), NODES)
+    assert (stopped.value.what, stopped.value.why) == (
+        "The API server of cp-2 has not come back within 60 s.",
+        "It has not been restarted yet.",
+    )
+    assert asked[-1] == "cp-2"
+    assert world.told["cp-3"] == BEFORE
+
+
 def test_a_server_that_nobody_has_restarted_is_restarted_with_what_its_machine_is_told(world: World) -> None:
     world.told["cp-1"] = stage("accept").flags
     world.due.add("cp-1")

@@ -195,6 +195,7 @@ def _patch(flags: ServiceAccountFlags) -> str:
 
 def _render(current: str, flags: ServiceAccountFlags, node: Node, manifest: str) -> tuple[str, ...]:
     """Return lines that have kubeadm render the static pod in a folder that is gone afterwards."""
+    cluster = configuration(current, flags)
     host, port = _endpoint(manifest, node)
     init: dict[str, Any] = {
         "apiVersion": yaml.safe_load(current)["apiVersion"],
@@ -209,7 +210,7 @@ def _render(current: str, flags: ServiceAccountFlags, node: Node, manifest: str)
         "command -v kubeadm >/dev/null || refuse no-kubeadm",
         'folder=$(mktemp -d)\ntrap \'rm -rf "$folder"\' EXIT\nmkdir "$folder/patches" "$folder/out"',
         file_of(json.dumps(init), "$folder/init.json"),
-        file_of(configuration(current, flags), "$folder/cluster.yaml"),
+        file_of(cluster, "$folder/cluster.yaml"),
         file_of(patch, f"$folder/patches/{PATCH}") if patch else "",
         # The folder's name is known on the node only.
         'sed "s|FOLDER/patches|$folder/patches|" "$folder/init.json" > "$folder/kubeadm.yaml"',

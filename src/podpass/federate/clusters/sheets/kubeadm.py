@@ -38,11 +38,11 @@ def configuration(current: str, flags: ServiceAccountFlags) -> str:
             f"kubeadm's configuration is {version or 'of no version'}.", "podpass knows v1beta3 and v1beta4.", code="config.kubeadm"
         )
     content: dict[str, Any] = yaml.safe_load(current)
-    server = content.setdefault("apiServer", {})
+    server = content["apiServer"] = content.get("apiServer") or {}
     ours = {ISSUER: flags.issuers[0], API_AUDIENCES: ",".join(flags.api_audiences)}
     given = server.get("extraArgs")
     if version in _LISTS:
-        kept = [one for one in given or () if one.get("name") not in _OURS]
+        kept = [one for one in given or () if not isinstance(one, dict) or one.get("name") not in _OURS]
         server["extraArgs"] = [*kept, *({"name": name, "value": value} for name, value in ours.items())]
     else:
         server["extraArgs"] = {**(given or {}), **ours}

@@ -3,6 +3,8 @@
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from podpass.errors import UnexpectedAnswerError
 from podpass.federate.clusters.flags import ServiceAccountFlags
@@ -10,6 +12,7 @@ from podpass.federate.clusters.machines.static_pod import difference, drift, fla
 
 OLD, NEW = "https://kubernetes.default.svc.cluster.local", "https://storage.googleapis.com/demo-oidc"
 BOTH = ServiceAccountFlags((OLD, NEW), (OLD, NEW))
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(lambda word: not word.startswith(("--service-", "--api-")))
 POD = f"""# made by hand: $(id) `id`
 apiVersion: v1
 kind: Pod
@@ -90,6 +93,26 @@ def test_a_file_that_is_none_or_is_written_otherwise_is_left_alone(content: str,
     with pytest.raises(UnexpectedAnswerError) as refusal:
         with_flags(content, BOTH, "it")
     assert why in refusal.value.why
+
+
+@given(st.lists(WORDS, max_size=6), st.integers(0, 6), st.sampled_from([40, 200]))
+def test_whatever_words_somebody_wrote_stay_in_their_order_or_the_file_is_left_alone(words: list[str], at: int, width: int) -> None:
+    command = ["kube-apiserver", *words[:at], f"--service-account-issuer={OLD}", *words[at:]]
+    pod = yaml.safe_dump({"spec": {"containers": [{"name": "kube-apiserver", "command": command}]}}, width=width)
+    try:
+        after = with_flags(pod, BOTH, "it")
+    except UnexpectedAnswerError:
+        return
+    found = yaml.safe_load(after)["spec"]["containers"][0]["command"]
+    assert [word for word in found if not word.startswith(("--service-account-issuer", "--api-audiences"))] == ["kube-apiserver", *words]
+
+
+def test_words_with_lines_quotes_and_variables_stay() -> None:
+    words = ["--a=$(touch pwned)", "--b='x' \"y\"", "--c=l1\nl2\n", "--d=# no comment", "--e=: {}", "--f=\t\\"]
+    command = ["kube-apiserver", *words[:3], f"--service-account-issuer={OLD}", *words[3:]]
+    pod = yaml.safe_dump({"spec": {"containers": [{"name": "kube-apiserver", "command": command}]}}, width=30)
+    found = yaml.safe_load(with_flags(pod, BOTH, "it"))["spec"]["containers"][0]["command"]
+    assert [word for word in found if word.startswith("--") and not word.startswith(("--service-", "--api-"))] == words
 
 
 def test_what_kubeadm_would_take_away_is_named() -> None:
