@@ -18,6 +18,9 @@ import click
 from podpass.errors import ConfigError
 
 ENVIRONMENT_FILE = "environment.json"
+_PROMPT = 'case $PS1 in "(sandbox) "*) ;; *) PS1="(sandbox) $PS1" ;; esac'
+"""What bash runs before each prompt: the environment can bring that, and no prompt, which the shell's own files would overwrite."""
+_PROMPT_OF_SHELL = f'if [ -n "${{PS1-}}" ]; then {_PROMPT}; fi'
 
 
 def _checked_project(context: click.Context, option: click.Parameter, value: str) -> str:  # noqa: ARG001 - click's signature
@@ -85,7 +88,7 @@ def execute(cmd: tuple[str, ...], **settings: Any) -> None:  # noqa: ANN401 - cl
         raise click.NoSuchOption(cmd[0], ctx=click.get_current_context())
     with hosted(**settings) as sandbox, _signals_for_the_child() as adopt:
         try:
-            child = subprocess.Popen(cmd, env=os.environ | sandbox.environment())  # noqa: S603 - what the user asked for
+            child = subprocess.Popen(cmd, env={"PROMPT_COMMAND": _PROMPT, **os.environ, **sandbox.environment()})  # noqa: S603 - what the user asked for
         except (FileNotFoundError, PermissionError) as error:
             raise ConfigError(
                 f"{cmd[0]!r} cannot be run.", f"{error.strerror}.", "Name a program that is on PATH.", code="config.command"
@@ -168,16 +171,39 @@ def _exports(environment: dict[str, str]) -> str:
     "--state",
     "state_dir",
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="The folder of `sandbox run --state`.",
 )
 def env(state_dir: Path) -> None:
-    """Print `export` lines that enter a running sandbox."""
+    """Print `export` lines that enter a running sandbox; where none runs, a command that fails.
+
+    Write `eval "$(podpass sandbox env --state DIR)" && …`, or set -e: a shell that has not entered still has the real cluster and login.
+    """
+    try:
+        environment = _of_running(state_dir)
+    except BaseException:
+        # `eval` sees what is printed and not how the program ended: of nothing it would make a success.
+        click.echo("false")
+        raise
+    click.echo(_exports(environment))
+    click.echo(_PROMPT_OF_SHELL)
+
+
+def _of_running(state_dir: Path) -> dict[str, str]:
+    """Return the environment of the sandbox that runs in a folder.
+
+    Raises:
+        ConfigError: None does.
+    """
     from podpass.sandbox.node.lease import LOCK, is_free
 
     lock, file = state_dir / LOCK, state_dir / ENVIRONMENT_FILE
     if not (lock.exists() and file.exists()) or is_free(lock):  # a killed one leaves its file behind
         raise ConfigError(
-            f"No sandbox runs in {state_dir}.", "", f"Start one: `podpass sandbox run --state {state_dir}`.", code="config.no-sandbox"
+            f"No sandbox runs in {state_dir}.",
+            "This shell has not entered one: it goes on with the cluster and the login that it had.",
+            f"Start one: `podpass sandbox run --state {state_dir}`.",
+            code="config.no-sandbox",
         )
-    click.echo(_exports(json.loads(file.read_text())))
+    environment: dict[str, str] = json.loads(file.read_text())
+    return environment

@@ -86,6 +86,7 @@ def logged_in(
     gcloud.mkdir(exist_ok=True)
     variables = {
         **_QUIET,
+        "PODPASS_SANDBOX": str(settings.state_dir or directory),  # for prompts and scripts: where they are
         "CLOUDSDK_CONFIG": str(gcloud),
         "CLOUDSDK_CORE_PROJECT": settings.project_id,
         "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": str(authority),

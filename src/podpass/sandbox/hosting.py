@@ -82,8 +82,9 @@ class Sandbox:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            lease.sweep(Path(tempfile.gettempdir()), _TEMPORARY, f"node/{lease.LOCK}")
+            lease.sweep(Path(tempfile.gettempdir()), _TEMPORARY)
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_TEMPORARY, ignore_cleanup_errors=True)))
+            stack.callback(os.close, lease.lock(directory))  # from now on, so that one that is killed while it starts is swept, too
             if self.settings.state_dir:  # two sandboxes would write one journal
                 self.settings.state_dir.mkdir(parents=True, exist_ok=True)
                 stack.callback(os.close, lease.lock(self.settings.state_dir))

@@ -51,6 +51,7 @@ def test_documents_for_any_static_host(story: Story, tmp_path: Path) -> None:
     document = json.loads((folder / ".well-known" / "openid-configuration").read_text())
     assert document["issuer"] == "https://oidc.example/shop"
     assert json.loads((folder / "keys.json").read_text())["keys"]
+    assert "# https://oidc.example/shop/keys.json\n{" in story.done("export", "--format", "documents"), "written nowhere"
 
 
 def test_a_bucket_publishes_for_everybody_and_lists_for_nobody(story: Story) -> None:

@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from podpass.cli.sandbox import _PROMPT, _PROMPT_OF_SHELL
+from podpass.sandbox.node.lease import LOCK, sweep
+
 
 def test_the_environment_is_written_anew_and_privately(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -49,6 +54,25 @@ def test_a_state_directory_has_one_sandbox_at_a_time_and_no_ghosts(tmp_path: Pat
     process.communicate(timeout=60)
     assert (tmp_path / "environment.json").exists(), "nobody could tidy up"
     ghost = ask("env")
-    assert ghost.stdout == ""
     assert f"No sandbox runs in {tmp_path}." in ghost.stderr
     assert ghost.returncode == 2
+    entering = ["bash", "-c", 'eval "$("$@" 2>/dev/null)" || echo "still outside"', "bash", program, "sandbox", "env", *state]
+    assert subprocess.run(entering, capture_output=True, text=True, check=True, timeout=60).stdout == "still outside\n"
+    left = list(tmp_path.glob("podpass-sandbox-*"))
+    for each in left:
+        os.utime(each / LOCK, (0, 0))
+    sweep(tmp_path, "podpass-sandbox-")
+    assert left
+    assert not any(each.exists() for each in left), "the next start takes away what a killed one has left"
+
+
+@pytest.mark.parametrize("how", ["exec", "env"])
+def test_the_prompt_of_a_shell_in_the_sandbox_says_so(how: str) -> None:
+    environment = {**os.environ, "PS1": "$ "}
+    if how == "exec":
+        environment["PROMPT_COMMAND"] = _PROMPT
+    lines = f"{_PROMPT_OF_SHELL}\n" * 2 if how == "env" else ""
+    done = subprocess.run(
+        ["bash", "--norc", "-i"], input=f"{lines}echo $PS1\n", env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "(sandbox) $\n"

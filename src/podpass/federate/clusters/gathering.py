@@ -7,7 +7,6 @@ One question that is refused costs its answer only: the reason is kept, and whoe
 import ipaddress
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -24,6 +23,7 @@ from podpass.kube.fault import KubeRefusedError
 from podpass.kube.issuer import get_discovery, get_jwks, get_version
 from podpass.kube.tokens import request_token
 from podpass.names import Issuer, ServiceAccountRef
+from podpass.net.readings import Readings
 from podpass.verify import UnverifiedClaims, parse
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def gather(cluster: KubeClient) -> Evidence:
         NeighbourError: The cluster gives no answer at all, or does not tell its version.
     """
     silent: dict[Question, str] = {}
-    with ThreadPoolExecutor(max_workers=6, thread_name_prefix="podpass-gather") as pool:
+    with Readings(6, cluster.silence) as pool:
         version = pool.submit(get_version, cluster)
 
         def begin(question: Question, ask: Callable[[KubeClient], T]) -> Callable[[], T | None]:

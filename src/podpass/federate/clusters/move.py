@@ -156,7 +156,7 @@ def plan_move(evidence: Evidence, portrait: Portrait, issuer: Issuer, told: tupl
     if current is None:
         raise ConfigError(
             "The cluster's issuer is not known.",
-            f"{portrait.issuer.how.capitalize()}.",
+            f"{portrait.issuer.how[:1].upper()}{portrait.issuer.how[1:]}.",
             "Let the operator read /.well-known/openid-configuration of the API server.",
             code="config.issuer-unknown",
         )

@@ -222,7 +222,7 @@ class Walking(ABC, Generic[S]):
         """Return the error of a run that ends before the rotation does."""
         return PlanError(
             "The rotation is not at its end.",
-            f"{why[:1].upper()}{why[1:].rstrip('.')}.",
+            f"{sentence(why).rstrip('.')}.",
             f"Go on later with `podpass rotate {self.option} --resume`; `--abort` goes back.",
             code="plan.rotation-waits",
         )
@@ -252,6 +252,11 @@ def who(plane: ControlPlane, plural: str = "serve", singular: str = "serves") ->
         return f"The API server, asked {len(plane.servers)} times at its one address, {singular}"
     count = len(plane.servers)
     return f"The API server {singular}" if count == 1 else f"All {count} API servers {plural}"
+
+
+def sentence(words: str) -> str:
+    """Begin with a capital; an address stays as it is."""
+    return words if words.startswith(("https://", "http://")) else f"{words[:1].upper()}{words[1:]}"
 
 
 def moment(at: datetime) -> str:
