@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 _TIME_LIMIT_S = 120
-_FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=1", "--fetch-retry-mintimeout=500")
+_FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")
+# A registry that does not answer is given up before the suite's own limit is at risk.
+_LIMITS = ("--fetch-timeout=15000", "--fetch-retries=1", "--fetch-retry-mintimeout=500")
 
 
 def obtain(locked: Path) -> Path:
@@ -35,7 +37,9 @@ def _install(files: list[Path], directory: Path) -> None:
         for file in files:
             shutil.copy(file, temporary)
         try:
-            done = subprocess.run(["npm", "ci", *_FLAGS], cwd=temporary, capture_output=True, text=True, timeout=_TIME_LIMIT_S, check=False)
+            done = subprocess.run(
+                ["npm", "ci", *_FLAGS, *_LIMITS], cwd=temporary, capture_output=True, text=True, timeout=_TIME_LIMIT_S, check=False
+            )
         except subprocess.TimeoutExpired:
             pytest.skip("npm's registry does not answer in time")
         assert "EINTEGRITY" not in done.stderr, done.stderr
