@@ -29,7 +29,8 @@ def key_changes(prepared: Prepared) -> Prepared:
             code="plan.reference",
         )
     changes = tuple(found for change in prepared.plan.changes if (found := _of_keys(change)))
-    return prepared.only(changes)
+    # Keys are brought whatever stands in the way of the rest: whoever may label accounts must not be able to stop that.
+    return replace(prepared.only(changes), refusals=())
 
 
 def sync_keys(prepared: Prepared) -> tuple[Change, ...]:

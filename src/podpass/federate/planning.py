@@ -53,7 +53,7 @@ class Prepared:
         federation: The file, with a workload for each account that its selectors found; None where there is no file.
         under_way: A rotation that has begun; None: there is none, or nobody asked.
         left_out: Addresses of changes that somebody took out of the plan: what the receipt says of them stays.
-        refusals: What Google would refuse of the plan; see `check_applicable`.
+        refusals: Why the plan must not be made; see `check_applicable`.
     """
 
     plan: Plan
@@ -72,14 +72,13 @@ class Prepared:
         kept = tuple(changes)
         addresses = {change.address for change in kept}
         left_out = frozenset(change.address for change in self.plan.changes if change.address not in addresses)
-        refusals = self.refusals if any(change.kind.is_policy_item for change in kept) else ()
-        return replace(self, plan=replace(self.plan, changes=kept), left_out=self.left_out | left_out, refusals=refusals)
+        return replace(self, plan=replace(self.plan, changes=kept), left_out=self.left_out | left_out)
 
     def check_applicable(self) -> None:
-        """Refuse what Google would refuse when it is made. Who only looks, or brings keys, is not stopped by it.
+        """Refuse a plan that is not whole, or that Google would refuse. Who only looks, or brings keys, is not stopped by it.
 
         Raises:
-            UnsafePlanError: A policy would grow too large.
+            UnsafePlanError: A selector finds more than it may; a policy would grow too large.
         """
         safety.stop(self.refusals)
 
@@ -105,7 +104,8 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         if move:
             move.check_file(federation)
         situation = Situation(federation, facts, receipt, findings.others, under_way=findings.under_way)
-        safety.refuse(situation)
+        of_everything, of_plan = safety.split(safety.objections(situation))
+        safety.stop(of_everything)
         wanted = desired.resources(federation, facts, move)
         seen = observed.of_desired(reader, wanted, findings.enabled)
         referred = references.resources(federation)
@@ -123,7 +123,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         beyond = strangers.cautions(federation, pool, policies, wanted, changes)
         crowd = limits.Crowd(federation, policies, changes)
         census = selection.population(cluster, crowd.namespaces, executor)
-        refusals = tuple(crowd.objections(census))
+        refusals = (*selected.objections(), *of_plan, *crowd.objections(census))
         warnings = (
             *safety.cautions(situation),
             *references.cautions(federation, facts, seen),

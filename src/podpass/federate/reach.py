@@ -35,7 +35,7 @@ def foreign(changes: Iterable[Change]) -> Iterator[Caution]:
 
 def _of_match(federation: Federation, match: Match) -> Iterator[Caution]:
     selector, where = match.selection.selector, _where(federation, match.selection.path)
-    if not (match.accounts or match.elsewhere or match.unfit):
+    if not (match.accounts or match.elsewhere or match.unfit or match.is_too_wide):
         yield Caution(
             "selector-empty",
             f"The selector of {where} finds no account: it looks for {described(selector)}. Nobody gets its roles now. "

@@ -40,6 +40,7 @@ from podpass.wif.limits import CONDITION_LIMIT_CHARS, SUBJECT_LIMIT_BYTES, check
 
 # A stolen token is good for so long; more is seldom meant.
 LONG_TOKEN = timedelta(hours=6)
+_OF_PLAN = "config.condition-too-long"
 # Stands for the uid of an account of another cluster: no two accounts share one.
 _NO_UID = "00000000-0000-4000-8000-000000000000"
 
@@ -106,6 +107,16 @@ def refuse(situation: Situation) -> None:
         RefusedError: The operator lacks a permission, or an API is off.
     """
     stop(list(objections(situation)))
+
+
+def split(found: Iterable[Objection]) -> tuple[tuple[Objection, ...], tuple[Objection, ...]]:
+    """Return the objections to everything, and those to the plan alone.
+
+    The second come of how many accounts a selector finds, and whoever may label accounts must not be able to stop the bringing of keys.
+    """
+    known = tuple(found)
+    of_plan = tuple(one for one in known if one.code == _OF_PLAN)
+    return tuple(one for one in known if one not in of_plan), of_plan
 
 
 def objections(situation: Situation) -> Iterator[Objection]:

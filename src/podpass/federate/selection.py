@@ -14,7 +14,7 @@ from itertools import islice
 from podpass.config.federation import AccountSelector, Federation, Selection, Workload
 from podpass.federate import principals
 from podpass.federate.facts import Facts
-from podpass.federate.safety import Objection, stop
+from podpass.federate.safety import Objection
 from podpass.kube.client import KubeClient
 from podpass.kube.fault import FaultKind, KubeRefusedError
 from podpass.kube.lists import MANY
@@ -35,12 +35,14 @@ class Match:
         accounts: Those that are its workloads.
         elsewhere: Those that the file names, or that an earlier selector has.
         unfit: Those of which Google could make no principal.
+        is_too_wide: There are more than it may find; none of them is its workload then.
     """
 
     selection: Selection
     accounts: tuple[ServiceAccountRef, ...] = ()
     elsewhere: tuple[ServiceAccountRef, ...] = ()
     unfit: tuple[ServiceAccountRef, ...] = ()
+    is_too_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +61,20 @@ class Selected:
     uids: Mapping[ServiceAccountRef, str] = field(default_factory=dict)
     population: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
 
+    def objections(self) -> Iterator[Objection]:
+        """Return the selectors that find more than they may: no plan can be made with what is known of them."""
+        for match in self.matches:
+            if match.is_too_wide:
+                yield _too_many(self.federation, match.selection)
+
 
 def ask(federation: Federation, cluster: KubeClient, executor: Executor) -> Selected:
     """Ask the cluster whom the selectors mean now. Asks nothing where the file names each workload.
 
     Raises:
-        UnsafePlanError: A selector finds more than it may.
         NeighbourError: The operator may not list, or there is no answer.
     """
     found = list(executor.map(partial(_find, cluster), (one.selector for one in federation.selections)))
-    stop([_too_many(federation, one) for one, accounts in zip(federation.selections, found, strict=True) if _is_too_many(one, accounts)])
     namespaces = [one.service_account.namespace for one in federation.workloads if one.is_namespace]
     uids = {account: uid for accounts in found for account, uid in accounts.items()}
     return Selected(_resolved(federation, matches := _matches(federation, found)), matches, uids, population(cluster, namespaces, executor))
@@ -99,6 +105,9 @@ def _matches(federation: Federation, found: Iterable[Found]) -> tuple[Match, ...
     had = {one.service_account for one in federation.workloads if not one.is_namespace}
     matches = []
     for selection, accounts in zip(federation.selections, found, strict=True):
+        if len(accounts) > selection.selector.at_most:
+            matches.append(Match(selection, is_too_wide=True))
+            continue
         new = tuple(sorted(accounts.keys() - had))
         matches.append(Match(selection, new, tuple(sorted(accounts.keys() & had))))
         had |= accounts.keys()
@@ -164,10 +173,6 @@ def _inhabitants(cluster: KubeClient, namespace: str) -> tuple[str, ...] | None:
         if error.kind is not FaultKind.FORBIDDEN:
             raise
         return None
-
-
-def _is_too_many(selection: Selection, accounts: Found) -> bool:
-    return len(accounts) > selection.selector.at_most
 
 
 def _too_many(federation: Federation, selection: Selection) -> Objection:

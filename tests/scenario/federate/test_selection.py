@@ -4,7 +4,7 @@
 import itertools
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,18 +182,55 @@ def test_a_named_account_has_what_its_own_entry_says_and_two_selectors_do_not_qu
     assert (cluster.members(), cluster.members("roles/browser")) == (subjects([both, second]), set())
 
 
-def test_more_than_the_limit_is_refused_before_anything_is_asked_of_google(cluster: Cluster) -> None:
+def test_more_than_the_limit_is_refused_and_the_keys_are_brought_all_the_same(cluster: Cluster) -> None:
     story = cluster.story
-    for name in ("one", "two", "three"):
+    for name in ("one", "two"):
         cluster.account(name, app=story.name)
     cluster.declare(cluster.selector(atMost=2))
-    before = len(story.sandbox.requests())
-    refused = story.run("apply", "--yes")
-    assert refused.error
-    assert refused.error.full_code == "plan.selector-too-wide"
-    assert f"The selector at {story.file}:" in refused.error.what
-    assert f"kubectl get serviceaccounts -A --selector 'app={story.name}'" in refused.error.next_step
-    assert len(story.sandbox.requests()) == before
+    story.done("apply", "--yes")
+    had, condition = cluster.members(), cluster.condition()
+    cluster.account("three", app=story.name)
+    before = story.sandbox.dump()["google"]
+    for command in (("plan",), ("apply", "--yes"), ("export", "--format", "gcloud")):
+        error = story.run(*command).error
+        assert error
+        assert error.full_code == "plan.selector-too-wide"
+        assert f"The selector at {story.file}:" in error.what
+        assert f"kubectl get serviceaccounts -A --selector 'app={story.name}'" in error.next_step
+    assert story.sandbox.dump()["google"] == before
+
+    brought = with_former_keys(story)
+    assert story.run_bare("keys", "sync", "--yes", "-f", str(story.file)).code == 0
+    assert brought()
+    assert (cluster.members(), cluster.condition()) == (had, condition)
+    cluster.label("three", app=None)
+    assert "Nothing to change" in story.done("plan")
+
+
+def with_former_keys(story: Story) -> Callable[[], bool]:
+    """Give the provider keys that the cluster has not any more; return whether it is as it was again."""
+    provider = PoolName("demo-project", story.name).provider("cluster")
+    before = iam.get_provider(story.google, provider)
+    assert before
+    former = json.dumps({"keys": [key | {"kid": "former"} for key in json.loads(before["oidc"]["jwksJson"])["keys"]]})
+    iam.update_provider(story.google, provider, {"oidc": before["oidc"] | {"jwksJson": former}}, ["oidc"])
+    return lambda: iam.get_provider(story.google, provider) == before
+
+
+@pytest.mark.slow
+def test_nor_do_many_long_names_stop_the_keys(cluster: Cluster) -> None:
+    story = cluster.story
+    cluster.declare(cluster.selector())
+    story.done("apply", "--yes")
+    brought = with_former_keys(story)
+    for index in range(60):
+        cluster.account(f"{'a' * 80}-{index}", app=story.name)
+    refused = story.run("apply", "--yes").error
+    assert refused
+    assert refused.full_code == "config.condition-too-long"
+    assert story.run_bare("keys", "sync", "--yes", "-f", str(story.file)).code == 0
+    assert brought()
+    assert cluster.members() == set()
 
 
 def test_namespaces_are_chosen_by_label_too(cluster: Cluster) -> None:
