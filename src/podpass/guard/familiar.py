@@ -30,15 +30,15 @@ class Familiar:
         places: The rule that decides about a place. No other question than who calls is open there: no header is to be changed, and no
             API server to be asked.
         results: What came of tokens, by their SHA-256; others put them in.
-        sha256: Makes one.
+        empty: The SHA-256 of nothing, to be copied: between requests, OpenSSL makes a copy in less time than a new one.
     """
 
-    __slots__ = ("places", "results", "sha256")
+    __slots__ = ("empty", "places", "results")
 
     def __init__(self, results: "Mapping[bytes, Result]") -> None:
         from hashlib import sha256  # noqa: PLC0415 - OpenSSL's is a tenth of the guard's start
 
-        self.sha256 = sha256
+        self.empty = sha256()
         self.results = results
         self.places: dict[Place, Rule] = {}
 

@@ -135,7 +135,6 @@ class Guard:
         if not self._calm_from_s <= now_s < self._calm_until_s:
             self._look_and_rest(now_s)
         known = judge.familiar
-        sha256 = known.sha256
         rule = known.places.get(place)
         if rule is None:
             return None
@@ -148,7 +147,9 @@ class Guard:
         if value is None or not value.startswith(USUAL):
             return None
         # Nothing but a token that was accepted has such a digest: so nothing stands around it, no blank and no second credential.
-        result = known.results.get(sha256(value[_USUAL_BYTES:]).digest())
+        digest = known.empty.copy()
+        digest.update(value[_USUAL_BYTES:])
+        result = known.results.get(digest.digest())
         if result is None or now_s >= result.ends_at_s:
             return None
         for keys, generation in result.relies_on:
