@@ -9,6 +9,8 @@ import click
 from podpass.cli.session import confirm, file_option, opened, yes_option
 from podpass.errors import ConfigError
 
+EVERYTHING = "*"
+
 if TYPE_CHECKING:
     from podpass.federate.plan import Plan
     from podpass.federate.receipt import Receipt
@@ -20,7 +22,15 @@ if TYPE_CHECKING:
 @yes_option
 @click.option("--allow-delete", metavar="ADDRESS", multiple=True, help="Allow to delete this; may hold *. Repeatable.")
 @click.option("--allow-undelete", metavar="ADDRESS", multiple=True, help="Allow to undelete this; may hold *. Repeatable.")
-@click.option("--adopt", is_flag=True, help="Keep in line what existed before; it is never deleted.")
+@click.option(
+    "--adopt",
+    metavar="[ADDRESS]",
+    multiple=True,
+    is_flag=False,
+    flag_value=EVERYTHING,
+    help="Keep in line what existed before; it is never deleted. What seems to be another cluster's or federation's: by its ADDRESS only. "
+    "Repeatable.",
+)
 @click.option("--save-receipt", type=click.Path(dir_okay=False, path_type=Path), help="Also write the receipt to this file.")
 def command(
     *,
@@ -29,7 +39,7 @@ def command(
     yes: bool,
     allow_delete: tuple[str, ...],
     allow_undelete: tuple[str, ...],
-    adopt: bool,
+    adopt: tuple[str, ...],
     save_receipt: Path | None,
 ) -> None:
     """Make Google trust the cluster as the file, or a kept plan, says.
@@ -42,6 +52,7 @@ def command(
     from podpass.federate.planning import prepare
     from podpass.federate.safety import Allowances, check_allowed
 
+    plan_file, adopt = _apart(plan_file, adopt)
     if plan_file and plan_file.suffix in {".yaml", ".yml"}:
         raise click.UsageError(f"{plan_file} looks like a federation file, not like a plan: name it with -f {plan_file}.")
     kept = _kept(plan_file) if plan_file else None
@@ -65,6 +76,18 @@ def command(
         click.echo("The receipt of an interrupted run is confirmed.")
     if save_receipt:
         _save(applied.receipt, save_receipt)
+
+
+def _apart(plan_file: Path | None, adopt: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
+    """Tell a plan file that stands behind a bare --adopt from an address."""
+    from podpass.federate.resource import is_address
+
+    files = [one for one in adopt if one != EVERYTHING and not is_address(one)]
+    if not files:
+        return plan_file, adopt
+    if plan_file or len(files) > 1:
+        raise click.UsageError(f"--adopt takes an address, as the plan prints it, or nothing: {files[0]!r} is none.")
+    return Path(files[0]), (*(one for one in adopt if one != files[0]), EVERYTHING)
 
 
 def _save(receipt: "Receipt", path: Path) -> None:

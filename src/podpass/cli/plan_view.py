@@ -94,7 +94,7 @@ def _hint(change: "Change") -> str:
     if change.action == "undelete":
         return "  undelete" if change.known else "  undelete, needs --allow-undelete"
     if change.action == "adopt":
-        return "  exists, needs --adopt"
+        return f"  another's, needs --adopt {change.address}" if change.is_anothers else "  exists, needs --adopt"
     return f"  selected by {change.origin}" if change.origin else ""
 
 

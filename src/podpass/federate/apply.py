@@ -75,6 +75,8 @@ def turn_for(prepared: Prepared, command: str) -> AbstractContextManager[None]:
 def _apply(prepared: Prepared, notify: Callable[[Event], None], patience: timedelta) -> Applied:
     plan = prepared.plan
     intended = bookkeeping.announced(prepared.receipt, plan.changes)
+    if prepared.sides.store and plan.changes and intended == prepared.receipt:
+        prepared.sides.store.check()
     _write(prepared, prepared.receipt, intended)
     steps = graph(plan.changes, by_address(plan.desired), prepared.receipt.open_addresses)
     outcome = run(steps, acts_of(prepared, intended), is_teething=is_teething, notify=notify, patience=patience)

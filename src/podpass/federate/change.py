@@ -4,8 +4,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from podpass.federate.resource import JSON, Kind, kind_of, nothing
+
+OWN_MARK: Final = "it carries this federation's mark, but the receipt does not know it"
+"""What is said of the owner of a thing whose entry in the receipt was lost."""
 
 
 class Action(StrEnum):
@@ -54,6 +58,11 @@ class Change:
     owner: str = ""
     origin: str = ""
     lapsed: bool = False
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether there is evidence that another cluster or federation rests on what is to be adopted."""
+        return self.action is Action.ADOPT and self.owner not in {"", OWN_MARK}
 
     @property
     def kind(self) -> Kind:

@@ -21,7 +21,7 @@ Whose a thing is decides what may happen to it::
 import json
 from collections.abc import Iterable, Mapping
 
-from podpass.federate.change import Action, Change, FieldChange
+from podpass.federate.change import OWN_MARK, Action, Change, FieldChange
 from podpass.federate.marks import Mark
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource, kind_of
@@ -113,7 +113,9 @@ def _present(resource: Resource, observed: Observed, entry: Entry | None, mark: 
     body = {name: value for name, value in resource.body.items() if ours or name not in _ONLY_ON_OUR_OWN}
     fields = differences(body, observed.body)
     if not ours and not adopted:
-        return Change(resource.address, Action.ADOPT, resource.identity, observed.body, body, fields, owner=_owner(observed, mark))
+        return Change(
+            resource.address, Action.ADOPT, resource.identity, observed.body, body, fields, owner=_owner(resource, observed, mark)
+        )
     if fields:
         return Change(resource.address, Action.UPDATE, resource.identity, observed.body, body, fields, known=True)
     return None
@@ -130,14 +132,30 @@ def _policy_item(resource: Resource, observed: Observed, entry: Entry | None) ->
     return Change(resource.address, Action.UPDATE, resource.identity, entry.identity, resource.identity, fields, known=True)
 
 
-def _owner(observed: Observed, mark: Mark) -> str:
+def _owner(resource: Resource, observed: Observed, mark: Mark) -> str:
     """Say whose the thing seems to be, for the question whether to adopt it."""
     if observed.mark is None:
-        return ""
+        return _trusted(resource.body, observed.body)
     if mark.signed(observed.mark):
-        return "it carries this federation's mark, but the receipt does not know it"
+        return OWN_MARK
     where = "this cluster" if observed.mark.cluster == mark.cluster else f"cluster {observed.mark.cluster}"
     return f"it carries the mark of federation {observed.mark.federation} of {where}"
+
+
+def _trusted(wanted: Mapping[str, JSON], found: Mapping[str, JSON]) -> str:
+    """Say whom a provider trusts, where that is another cluster: another issuer, or the same words with keys of which none is ours."""
+    issuer, other = (body.get("oidc.issuerUri") for body in (wanted, found))
+    if issuer and other and issuer != other:
+        return f"it trusts the tokens of cluster {other}"
+    ours, theirs = (_kids(body.get("oidc.jwksJson")) for body in (wanted, found))
+    return f"it trusts the keys of cluster {other}, and none of them is this one's" if ours and theirs and not ours & theirs else ""
+
+
+def _kids(jwks: JSON) -> frozenset[str]:
+    try:
+        return frozenset(str(key["kid"]) for key in json.loads(jwks)["keys"])
+    except (ValueError, KeyError, TypeError):
+        return frozenset()
 
 
 def differences(wanted: Mapping[str, JSON], found: Mapping[str, JSON]) -> tuple[FieldChange, ...]:

@@ -45,12 +45,26 @@ class ReceiptStore:
         except KubeRefusedError as error:
             if error.kind not in {FaultKind.CONFLICT, FaultKind.ALREADY_EXISTS} and not self._is_gone(error):
                 raise
-            raise DriftSincePlanError(
-                "Another run has changed the receipt of this federation.",
-                f"The config map {NAMESPACE}/{self._name} is not the one that the plan was made with.",
-                "Let the other run end, then run this command again.",
-                code="plan.concurrent",
-            ) from error
+            raise self._overtaken() from error
+
+    def check(self) -> None:
+        """Refuse to go on where the receipt is another one than was read; for changes of which the receipt says nothing new.
+
+        Raises:
+            DriftSincePlanError: Somebody else wrote since, or took it away.
+            NeighbourError: The cluster refused, or gave no answer.
+        """
+        if get_config_map(self._client, NAMESPACE, self._name) != self._known:
+            raise self._overtaken()
+
+    def _overtaken(self) -> DriftSincePlanError:
+        return DriftSincePlanError(
+            "Another run has overtaken this one.",
+            f"The receipt, the config map {NAMESPACE}/{self._name}, is not the one that the plan was made with: somebody has applied or "
+            "destroyed this federation since.",
+            "Let the other run end, then look with `podpass plan` and run this command again.",
+            code="plan.concurrent",
+        )
 
     def _is_gone(self, error: KubeRefusedError) -> bool:
         """Whether the receipt that was read is not there any more: a `podpass destroy` has ended meanwhile."""

@@ -94,6 +94,12 @@ def kind_of(address: str) -> Kind:
     return Kind(address.partition("/")[0])
 
 
+def is_address(text: str) -> bool:
+    """Tell whether a text is an address, or a pattern of one."""
+    kind, slash, name = text.partition("/")
+    return bool(slash and name) and kind in set(Kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """One resource as it is now.

@@ -91,11 +91,11 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Allowances:
-    """What the operator allowed on the command line; addresses may hold `*`."""
+    """What the operator allowed on the command line; addresses may hold `*`, but not for adopting what is another's."""
 
     delete: tuple[str, ...] = ()
     undelete: tuple[str, ...] = ()
-    adopt: bool = False
+    adopt: tuple[str, ...] = ()
 
 
 def refuse(situation: Situation) -> None:
@@ -154,9 +154,14 @@ def _not_allowed(change: Change, allowances: Allowances) -> Objection | None:
             "It was deleted less than 30 days ago, so Google keeps its id, and this cluster's receipt does not know it.",
             f"Choose another id, or apply with --allow-undelete {change.address}: it is corrected before it is enabled.",
         )
-    if change.action is Action.ADOPT and not allowances.adopt:
+    if change.action is Action.ADOPT and not _may_adopt(change, allowances.adopt):
         return _adopting(change)
     return None
+
+
+def _may_adopt(change: Change, allowed: Iterable[str]) -> bool:
+    """Whether it was allowed: what somebody else's mark or keys are on, by its own address only."""
+    return change.address in allowed if change.is_anothers else _named(change.address, allowed)
 
 
 def _adopting(change: Change) -> Objection:
@@ -167,20 +172,21 @@ def _adopting(change: Change) -> Objection:
             f"{change.address} exists already, for another cluster.",
             f"podpass did not make it{owner}.",
             "Choose another name. Adopted, it would serve this cluster, and that one's workloads would be refused. Only if that is this "
-            "cluster before it was rebuilt, or one that is gone: apply with --adopt.",
+            f"cluster before it was rebuilt, or one that is gone: apply with --adopt {change.address}.",
         )
     if "of this cluster" in change.owner:
         return Objection(
             "plan.unsafe",
             f"{change.address} exists already, for another federation of this cluster.",
             f"This one did not make it{owner}.",
-            "Choose another name. Adopted, it would be as both files say in turn, whichever was applied last.",
+            "Choose another name. Adopted, it would be as both files say in turn, whichever was applied last. "
+            f"Only if that federation is gone: apply with --adopt {change.address}.",
         )
     return Objection(
         "plan.unsafe",
         f"{change.address} exists already.",
         f"podpass did not make it{owner}.",
-        "Choose another name, or apply with --adopt: podpass then keeps it in line and never deletes it.",
+        f"Choose another name, or apply with --adopt {change.address}: podpass then keeps it in line and never deletes it.",
     )
 
 
@@ -311,7 +317,8 @@ def _foreign_receipt(situation: Situation) -> Iterator[Objection]:
             "plan.other-cluster",
             f"The receipt in this cluster was written in another one ({receipt.cluster}; this is {facts.cluster}).",
             "It was restored from a backup or copied, and the other cluster may still rest on what the receipt lists.",
-            f"If that cluster is gone, delete the config map {NAMESPACE}/{config_map_name(receipt.federation)} and apply with --adopt.",
+            f"If that cluster is gone, delete the config map {NAMESPACE}/{config_map_name(receipt.federation)} and apply with --adopt "
+            "ADDRESS for each thing that the plan lists.",
         )
     elif receipt.entries and receipt.project != facts.project:
         yield Objection(

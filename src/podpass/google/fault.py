@@ -244,6 +244,8 @@ def _explanation(fault: GoogleFault, permission: str | None) -> tuple[str, str]:
             return f"Somebody else changed it at the same time. {words}", "Run the command again."
         case FaultKind.QUOTA:
             return words, "Wait a minute and run the command again."
+        case FaultKind.FAILED_PRECONDITION if fault.status == "FAILED_PRECONDITION":
+            return words, "It may have been changed or deleted meanwhile: look what there is with `podpass plan`."
         case FaultKind.INVALID:
             return words, "Correct in the federation file what Google does not take."
         case _:

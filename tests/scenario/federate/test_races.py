@@ -9,6 +9,7 @@ import yaml
 from podpass.config.reading import load
 from podpass.errors import DriftSincePlanError, PartlyAppliedError
 from podpass.federate.apply import apply
+from podpass.federate.change import Action
 from podpass.federate.planning import Prepared, prepare
 from podpass.federate.receipt import NAMESPACE, config_map_name
 from podpass.federate.safety import Allowances
@@ -30,7 +31,7 @@ def prepared(story: Story) -> Prepared:
 def test_the_second_of_two_runs_at_once_stops_before_its_first_change(story: Story) -> None:
     first, second = prepared(story), prepared(story)
     apply(first, Allowances())
-    with pytest.raises(DriftSincePlanError, match="Another run has changed the receipt of this federation") as caught:
+    with pytest.raises(DriftSincePlanError, match="Another run has overtaken this one") as caught:
         apply(second, Allowances())
     assert caught.value.full_code == "plan.concurrent"
     assert "Nothing to change" in story.done("plan")
@@ -42,7 +43,17 @@ def test_who_plans_while_another_destroys_is_told_that_somebody_was_there(story:
     story.file.write_text(yaml.safe_dump(story.content))
     plan = prepared(story)
     story.done("destroy", "--yes")
-    with pytest.raises(DriftSincePlanError, match="Another run has changed the receipt of this federation"):
+    with pytest.raises(DriftSincePlanError, match="Another run has overtaken this one"):
+        apply(plan, Allowances())
+
+
+def test_who_only_updates_what_another_destroys_is_told_so_before_the_first_change(story: Story) -> None:
+    story.done("apply", "--yes")
+    story.write(google={"pool": {"id": story.name, "displayName": "Shop"}})
+    plan = prepared(story)
+    assert {change.action for change in plan.plan.changes} == {Action.UPDATE}
+    story.done("destroy", "--yes")
+    with pytest.raises(DriftSincePlanError, match="Another run has overtaken this one"):
         apply(plan, Allowances())
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from podpass.federate.resource import Observed, Resource
 OURS, THEIRS = Mark("demo", "cluster-a"), Mark("demo", "cluster-b")
 POOL = Resource("pool/demo-pool", {"pool": "demo-pool"}, {"description": OURS.description, "disabled": False, "displayName": "Demo"})
 GRANT = Resource("grant/a:viewer@project/p", {"target": "project/p", "role": "roles/viewer", "member": "serviceAccount:a"})
+K1, K2, BOTH = (json.dumps({"keys": [{"kid": kid} for kid in kids]}) for kids in ("a", "b", "ab"))
 AS_WANTED = {"description": OURS.description, "displayName": "Demo"}
 
 
@@ -70,6 +72,23 @@ def test_the_owner_of_an_adopted_thing_is_said_as_far_as_it_is_known() -> None:
     (nobodys,) = changes([POOL], {POOL.address: Observed("present", AS_WANTED)}, receipt())
     assert ours.owner == "it carries this federation's mark, but the receipt does not know it"
     assert nobodys.owner == ""
+    assert not ours.is_anothers
+    assert not nobodys.is_anothers
+
+
+@pytest.mark.parametrize(
+    ("found", "is_anothers"),
+    [
+        ({"oidc.issuerUri": "https://a.example"}, False),
+        ({"oidc.issuerUri": "https://b.example"}, True),
+        ({"oidc.issuerUri": "https://a.example", "oidc.jwksJson": K2}, True),
+        ({"oidc.issuerUri": "https://a.example", "oidc.jwksJson": BOTH}, False),
+    ],
+)
+def test_an_unmarked_provider_that_trusts_another_cluster_is_that_one_s(found: dict[str, str], *, is_anothers: bool) -> None:
+    provider = Resource("provider/p", {}, {"oidc.issuerUri": "https://a.example", "oidc.jwksJson": K1})
+    (change,) = changes([provider], {"provider/p": Observed("present", found)}, receipt())
+    assert (change.action, change.is_anothers) == (Action.ADOPT, is_anothers)
 
 
 @pytest.mark.parametrize(

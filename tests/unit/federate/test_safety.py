@@ -8,7 +8,7 @@ import pytest
 from podpass.config.federation import AccountSelector, Federation, IssuerSettings, Selection, TokenSettings, Workload
 from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
 from podpass.federate import safety
-from podpass.federate.change import Action, Change
+from podpass.federate.change import OWN_MARK, Action, Change
 from podpass.federate.facts import Facts
 from podpass.federate.issuer_move import IssuerMove, Standing
 from podpass.federate.marks import Mark
@@ -25,6 +25,8 @@ NOBODY = Receipt("demo", "cluster-a", "demo-project")
 AUDIENCE = (
     "//iam.googleapis.com/projects/415104041262/locations/global/workloadIdentityPools/workload-identity-demo/providers/wif-demo-oidc"
 )
+
+THEIRS = "it carries the mark of federation f of cluster c"
 
 
 def situation(federation: Federation, facts: Facts, **more: object) -> Situation:
@@ -173,15 +175,19 @@ def test_reasons_of_one_code_keep_it(federation: Federation, facts: Facts) -> No
         (Change("pool/a", Action.UPDATE, {}), Allowances(), True),
         (Change("pool/a", Action.DELETE, {}), Allowances(), False),
         (Change("pool/a", Action.DELETE, {}), Allowances(delete=("pool/b",)), False),
-        (Change("pool/a", Action.DELETE, {}), Allowances(undelete=("pool/a",), adopt=True), False),
+        (Change("pool/a", Action.DELETE, {}), Allowances(undelete=("pool/a",), adopt=("*",)), False),
         (Change("pool/a", Action.DELETE, {}), Allowances(delete=("pool/a",)), True),
         (Change("grant/a:b@c", Action.DELETE, {}), Allowances(delete=("grant/*",)), True),
         (Change("pool/a", Action.UNDELETE, {}), Allowances(), False),
-        (Change("pool/a", Action.UNDELETE, {}), Allowances(delete=("pool/a",), adopt=True), False),
+        (Change("pool/a", Action.UNDELETE, {}), Allowances(delete=("pool/a",), adopt=("*",)), False),
         (Change("pool/a", Action.UNDELETE, {}), Allowances(undelete=("pool/a",)), True),
         (Change("pool/a", Action.UNDELETE, {}, known=True), Allowances(), True),
         (Change("pool/a", Action.ADOPT, {}), Allowances(delete=("*",), undelete=("*",)), False),
-        (Change("pool/a", Action.ADOPT, {}), Allowances(adopt=True), True),
+        (Change("pool/a", Action.ADOPT, {}), Allowances(adopt=("*",)), True),
+        (Change("pool/a", Action.ADOPT, {}), Allowances(adopt=("pool/b",)), False),
+        (Change("pool/a", Action.ADOPT, {}, owner=OWN_MARK), Allowances(adopt=("*",)), True),
+        (Change("pool/a", Action.ADOPT, {}, owner=THEIRS), Allowances(adopt=("*", "pool/*")), False),
+        (Change("pool/a", Action.ADOPT, {}, owner=THEIRS), Allowances(adopt=("pool/a",)), True),
     ],
 )
 def test_deleting_undeleting_and_adopting_want_a_word_of_the_operator(change: Change, allowances: Allowances, allowed: bool) -> None:  # noqa: FBT001 - a table

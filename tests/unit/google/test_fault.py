@@ -93,7 +93,12 @@ CASES = {
         ),
     ),
     "organization policy": (
-        refusal(400, "FAILED_PRECONDITION", "Precondition check failed.", PRECONDITION),
+        refusal(
+            400,
+            "FAILED_PRECONDITION",
+            "Precondition check failed. It may have been changed or deleted meanwhile: look what there is with `podpass plan`.",
+            PRECONDITION,
+        ),
         FaultKind.ORG_POLICY,
         (
             "Google refused to do it (400 FAILED_PRECONDITION). The organization policy constraints/iam.workloadIdentityPoolProviders forbids "
@@ -103,7 +108,10 @@ CASES = {
     "plain precondition": (
         refusal(400, "FAILED_PRECONDITION", "Precondition check failed."),
         FaultKind.FAILED_PRECONDITION,
-        "Google refused to do it (400 FAILED_PRECONDITION). Precondition check failed.",
+        (
+            "Google refused to do it (400 FAILED_PRECONDITION). Precondition check failed. It may have been changed or deleted meanwhile: "
+            "look what there is with `podpass plan`."
+        ),
     ),
     "bucket not empty": (
         httpx2.Response(409, json={"error": {"code": 409, "message": "The bucket you tried to delete is not empty."}}),
