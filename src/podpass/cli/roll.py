@@ -38,14 +38,15 @@ def command(*, stage: str, file: Path, yes: bool) -> None:
     asked itself whether it has come back as meant, and none is touched after one that has not. Run it again to go on. For other
     distributions: podpass export --format control-plane.
     """
-    from podpass.federate.clusters.machines.drive import drive
+    from podpass.federate.clusters.machines.drive import check_driven, drive
     from podpass.federate.clusters.move import plan_move
     from podpass.federate.clusters.probe import look_through
     from podpass.federate.clusters.roll import Roll
 
     seen = examine(file)
+    check_driven(seen.distribution)
     _check_move(seen, stage)
-    nodes = _nodes(seen)
+    nodes = _nodes(seen, stage)
     driven = drive(seen.distribution, seen.federation.cluster, seen.evidence, seen.access, nodes)
     told = tuple(driven.machines.flags(node) for node in nodes)
     move = plan_move(seen.evidence, seen.portrait, seen.issuer, told)
@@ -156,10 +157,16 @@ def _keep(driven: "Drive", flags: "ServiceAccountFlags") -> None:
         driven.keeper.hold(flags)
 
 
-def _nodes(seen: Examined) -> "tuple[Node, ...]":
+def _nodes(seen: Examined, stage: str) -> "tuple[Node, ...]":
+    from podpass.federate.clusters.machines.census import check_census
+    from podpass.kube.client import connect
+
     nodes = tuple(node for node in seen.evidence.nodes if node.is_control_plane)
     if not nodes:
         raise ConfigError("No node says that it is one of the control plane.", "", "Let the operator list nodes.", code="config.nodes")
+    if stage != "back":  # what has been brought is taken back whoever else there is
+        with connect(seen.access) as cluster:
+            check_census(cluster, nodes)
     return nodes
 
 

@@ -34,7 +34,9 @@ def test_steps_go_to_stdout_with_their_files_or_to_a_folder(story: Story, tmp_pa
 
 
 def test_machines_that_podpass_does_not_reach_are_not_rolled(story: Story) -> None:
-    story.write(issuer=NEW, cluster={"distribution": "kubeadm"})
-    answer = story.run_bare("roll", "accept", "--yes", "-f", str(story.file))
-    assert answer.error
-    assert "export --format control-plane" in answer.error.next_step
+    for distribution, code in (("k0s", "config.distribution"), ("kubeadm", "config.nodes")):
+        story.write(issuer=NEW, cluster={"distribution": distribution})
+        answer = story.run_bare("roll", "accept", "--yes", "-f", str(story.file))
+        assert answer.error
+        assert answer.error.full_code == code
+        assert ("export --format control-plane" in answer.error.next_step) == (distribution == "k0s")

@@ -19,6 +19,7 @@ from podpass.kube.kubeconfig import ClusterAccess
 
 Runtime = Literal["docker", "podman", "nerdctl"]
 """What runs kind's nodes."""
+_DRIVEN: Final = frozenset({"talos", "kubeadm", "kind", "k3s", "rke2"})
 _API_PORT: Final = "6443/tcp"
 
 
@@ -69,7 +70,21 @@ def drive(distribution: Distribution, settings: ClusterSettings, evidence: Evide
     if distribution == "k3s" or distribution == "rke2":  # noqa: PLR1714 - so the type is known
         servers = RancherMachines(CommandShell(_command(settings, distribution)), distribution)
         return Drive(servers, alone or servers.server_of)
-    raise ConfigError(
+    raise _unreachable(distribution)
+
+
+def check_driven(distribution: Distribution) -> None:
+    """Refuse a distribution whose machines podpass does not reach.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    if distribution not in _DRIVEN:
+        raise _unreachable(distribution)
+
+
+def _unreachable(distribution: Distribution) -> ConfigError:
+    return ConfigError(
         f"podpass reaches no machines of this cluster ({distribution}).",
         "It drives Talos, kubeadm, kind, k3s and RKE2.",
         "Have the steps written: `podpass export --format control-plane`.",
