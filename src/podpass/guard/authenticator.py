@@ -111,7 +111,7 @@ class TokenAuthenticator:
 
     def authenticate(self, token: bytes, *, now: datetime) -> Identity:
         """Return the caller, or refuse the token; see `Authenticator`."""
-        digest = sha256(token).digest()
+        digest = b"" if self._results is None else sha256(token).digest()
         result = self.young.get(digest)
         if result is None and self._results is not None:
             result = self._results.get(digest)
