@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guard in front of a service: verifies who asks, decides by an invoker policy, and lets the handler run on one branch only.
 
-`decide` is the whole decision, pure; `guard` keeps it fed and recorded; `asgi` and `wsgi` are thin shells around it. See
-docs/how-to/guard-a-service.md.
+`decide` is the whole decision, pure; `guard` keeps it fed and recorded, and recognises what was decided before (`familiar`); `asgi` and
+`wsgi` are thin shells around it. See docs/how-to/guard-a-service.md.
 """
 
 from importlib import import_module
