@@ -34,11 +34,13 @@ POD = f"""spec:
 KUBEADM = """#!/bin/sh
 [ ! -f /etc/node/kubeadm-fails ] || { echo 'unable to select an IP' >&2; exit 1; }
 folder=$(dirname "$6")
+out=$KUBEADM_INIT_DRYRUN_DIR/tmp/kubeadm-init-dryrun123  # as an older one does; the real one of the other tests is later
+mkdir -p "$out"
 grep -q "$folder/patches" "$6" && grep -q 'kind: ClusterConfiguration' "$6" || exit 2
 { printf 'spec:\\n  containers:\\n  - name: kube-apiserver\\n    command:\\n'
 echo "    - --service-account-issuer=$(grep -A1 'name: service-account-issuer' "$6" | sed -n 's/.*value: //p')"
 echo "    - --api-audiences=$(grep -A1 'name: api-audiences' "$6" | sed -n 's/.*value: //p')"
-sed -n 's/.*"value": "\\(.*\\)".*/    - \\1/p' "$folder"/patches/* 2>/dev/null; } > "$KUBEADM_INIT_DRYRUN_DIR/kube-apiserver.yaml"
+sed -n 's/.*"value": "\\(.*\\)".*/    - \\1/p' "$folder"/patches/* 2>/dev/null; } > "$out/kube-apiserver.yaml"
 """
 
 

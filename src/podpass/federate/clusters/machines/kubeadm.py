@@ -216,7 +216,8 @@ def _render(current: str, flags: ServiceAccountFlags, node: Node, manifest: str)
         'sed "s|FOLDER/patches|$folder/patches|" "$folder/init.json" > "$folder/kubeadm.yaml"',
         '{ echo; echo ---; cat "$folder/cluster.yaml"; } >> "$folder/kubeadm.yaml"',
         'KUBEADM_INIT_DRYRUN_DIR="$folder/out" kubeadm init phase control-plane apiserver --config "$folder/kubeadm.yaml" --dry-run >&2',
-        'give rendered "$folder/out/kube-apiserver.yaml"',
+        # An older kubeadm makes folders of its own in there.
+        'give rendered "$(find "$folder/out" -name kube-apiserver.yaml | head -n 1)"',
     )
 
 

@@ -133,7 +133,8 @@ def _on(node: Node, stage: Stage, *, is_kind: bool) -> tuple[str, ...]:
     copy, to = ("docker cp", f"{name}:{FOLDER}/") if is_kind else ("scp -r", f"root@{name}:{FOLDER}/")
     phase = f"kubeadm init phase control-plane apiserver --config {FOLDER}/kubeadm.yaml"
     dry = f"KUBEADM_INIT_DRYRUN_DIR={FOLDER}/dry-run {phase} --dry-run"
-    diff = f"diff /etc/kubernetes/manifests/kube-apiserver.yaml {FOLDER}/dry-run/kube-apiserver.yaml"
+    # An older kubeadm makes folders of its own in there.
+    diff = f"diff /etc/kubernetes/manifests/kube-apiserver.yaml $(find {FOLDER}/dry-run -name kube-apiserver.yaml)"
     patches = (f"{copy} {stage.name}/patches {to}",) if len(stage.flags.issuers) > 1 else ()
     return (
         _run(node, f"rm -rf {FOLDER} && mkdir -p -m 700 {FOLDER}/dry-run", is_kind=is_kind),
