@@ -184,7 +184,7 @@ class KubeClient:
 
     def _content(self, request: Request, response: httpx2.Response) -> bytes:
         """Read a body up to the limit."""
-        if response.headers.get("content-encoding", "") not in _ENCODINGS:
+        if response.headers.get("content-encoding", "").lower() not in _ENCODINGS:
             raise UnexpectedAnswerError(f"{self.access.server} compresses its answers in a way that podpass did not ask for.")
         parts: list[bytes] = []
         count = 0

@@ -41,7 +41,7 @@ KILLS: Final[tuple[tuple[Callable[[str, str], bool], int, Moment], ...]] = (
     (is_beginning, 1, "after"),  # it has begun, and nobody was asked for anything
     (is_told, 1, "after"),  # Google has the new key
     (is_state, 2, "before"),  # Google has it; the state does not say so
-    (is_state, 2, "after"),  # the new key signs, and the wait begins
+    (is_state, 2, "after"),  # the state does, and nobody was asked to switch
     (is_told, 1, "before"),  # Google is about to forget the old key
 )
 # Where a rotation may turn back: the writing of its state to be killed at, and when. `-ed`: the person has done it, and nobody has seen it.

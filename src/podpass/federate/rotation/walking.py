@@ -156,12 +156,16 @@ class Walking(ABC, Generic[S]):
     def _remember(self, state: S) -> None:
         """Write how far it is; a control plane that restarts is waited for."""
         give_up = self.clock.now() + self.patience
+        told = ""
         while True:
             try:
                 return self.ledger.write(state)
-            except UnreachableError:
+            except UnreachableError as error:
                 if self.clock.now() >= give_up:
                     raise
+                if error.what != told:
+                    self.listener.waiting([error.what])
+                    told = error.what
             self.sleep(POLL_S)
 
     def until(self, gate: Callable[[ControlPlane], list[str]]) -> ControlPlane:
