@@ -11,7 +11,7 @@ lightkube gives the values their types, opens certificates and signs requests; w
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -52,6 +52,30 @@ class ClusterAccess:
     proxy_url: str | None = field(default=None, repr=False)
     tls_server_name: str | None = None
     exec_plugin: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def checks_certificates(self) -> bool:
+        """Whether somebody else's server is found out, wherever it is."""
+        return not self.config.cluster.insecure
+
+    def at(self, server: str) -> "ClusterAccess":
+        """Return the way to one API server of this cluster, past what stands before them; its certificate is for the name known here.
+
+        Raises:
+            ConfigError: Certificates are not checked, so whoever says where the server is could have the credential sent to himself.
+        """
+        if server == self.server:
+            return self
+        if not self.checks_certificates:
+            raise ConfigError(
+                f"No credential of the context {self.context!r} is sent to {server}.",
+                "The cluster says that an API server is there; the kubeconfig has insecure-skip-tls-verify, so anybody could be. You have "
+                f"named {self.server} only.",
+                "Write certificate-authority into the kubeconfig in place of insecure-skip-tls-verify; and tls-server-name where the "
+                "certificate has another name.",
+                code="config.kubeconfig-insecure",
+            )
+        return replace(self, server=server, tls_server_name=self.tls_server_name or urlsplit(self.server).hostname)
 
 
 def load(

@@ -8,7 +8,7 @@ issuer, for then it has looked for the key.
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -48,6 +48,7 @@ Look = Callable[[Node, frozenset[str]], Sight]
 
 Raises:
     NeighbourError: It gives no answer, is not ready, or refuses.
+    ConfigError: The kubeconfig does not check whose server it is.
 """
 
 
@@ -61,9 +62,7 @@ def look_through(access: ClusterAccess, *, server_of: Callable[[Node], str] | No
 
     def look(node: Node, issuers: frozenset[str]) -> Sight:
         server = server_of(node) if server_of else _address(node, access.server)
-        # Not through a load balancer, so the certificate is for the name that the kubeconfig knows.
-        name = access.tls_server_name or urlsplit(access.server).hostname
-        with connect(replace(access, server=server, tls_server_name=name)) as client:
+        with connect(access.at(server)) as client:
             return _see(client, issuers)
 
     return look

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
-from podpass.errors import NeighbourError, UnexpectedAnswerError
+from podpass.errors import ConfigError, NeighbourError, UnexpectedAnswerError
 from podpass.federate.clusters import probe
 from podpass.federate.clusters.evidence import Node
 from podpass.federate.clusters.probe import Sight, look_through
@@ -69,6 +69,16 @@ def test_a_server_is_asked_by_its_own_address_under_the_clusters_name(server: Se
     assert sight == Sight(1.7e9, OLD, frozenset({"k"}), frozenset({OLD}))
     assert {request.url.netloc for request in server.asked} == {b"10.0.0.2:6443"}
     assert {request.extensions.get("sni_hostname") for request in server.asked} == {"demo.example"}
+
+
+def test_where_no_certificate_is_checked_the_credential_goes_to_the_named_address_only(server: Server) -> None:
+    access = from_dict(kubeconfig(**{"insecure-skip-tls-verify": True}))
+    with pytest.raises(ConfigError, match=r"10\.0\.0\.2") as caught:
+        look_through(access)(Node("cp-2", addresses=("10.0.0.2",)), frozenset())
+    assert caught.value.full_code == "config.kubeconfig-insecure"
+    assert server.asked == []
+    look_through(access, server_of=lambda _: access.server)(Node("cp-2"), frozenset())
+    assert {request.url.netloc for request in server.asked} == {b"demo.example:6443"}
 
 
 def test_addresses_of_ipv6_are_written_as_urls_write_them(server: Server) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from podpass.federate.rotation import servers
 from podpass.federate.rotation.servers import Server, ask_all
+from podpass.kube.client import KubeClient
 from podpass.names import Secret, ServiceAccountRef
-from unit.kube.api_server import cluster, status
+from unit.kube.api_server import cluster, kubeconfig, status
 
 ACCOUNT = ServiceAccountRef("default", "shop")
 FOUND = Server("https://10.0.0.1:6443", frozenset({"kid"}), "kid", Secret("x", "t"), datetime(2026, 11, 22, tzinfo=UTC))
@@ -44,3 +45,16 @@ def test_a_cluster_that_lists_none_is_asked_at_its_one_address(monkeypatch: pyte
     monkeypatch.setattr(servers, "_ask_often", lambda *_: iter([FOUND]))
     plane = ask_all(cluster(answer).client(), ACCOUNT, "audience")
     assert (plane.is_complete, plane.listed) == (False, frozenset())
+
+
+def test_where_no_certificate_is_checked_the_cluster_names_nobody_who_gets_the_credential(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = cluster(SLICE).client(kubeconfig(**{"insecure-skip-tls-verify": True}))
+    asked: list[str] = []
+
+    def look(one: KubeClient, *_: object) -> Server:
+        asked.append(one.access.server)
+        return FOUND
+
+    monkeypatch.setattr(servers, "_look", look)
+    plane = ask_all(client, ACCOUNT, "audience", thoroughly=False)
+    assert (asked, plane.is_complete, plane.listed) == ([client.access.server], False, LISTED)
