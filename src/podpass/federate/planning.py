@@ -5,7 +5,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from podpass.config.federation import Federation
-from podpass.federate import desired, diff, lapse, limits, observed, preflight, reach, references, safety, selection, strangers
+from podpass.federate import (
+    desired,
+    diff,
+    lapse,
+    limits,
+    move_witness,
+    observed,
+    preflight,
+    reach,
+    references,
+    safety,
+    selection,
+    strangers,
+)
 from podpass.federate.change import Change
 from podpass.federate.facts import Facts
 from podpass.federate.observed import Reader
@@ -108,6 +121,8 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         safety.stop(of_everything)
         wanted = desired.resources(federation, facts, move)
         seen = observed.of_desired(reader, wanted, findings.enabled)
+        if move:
+            safety.stop(list(move_witness.objections(move, federation, facts, seen)))
         referred = references.resources(federation)
         seen |= observed.of_desired(reader, referred, findings.enabled)
         safety.stop(list(references.objections(federation, seen)))
