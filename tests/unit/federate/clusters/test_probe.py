@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import pytest
@@ -72,7 +73,8 @@ def test_a_server_is_asked_by_its_own_address_under_the_clusters_name(server: Se
 
 
 def test_where_no_certificate_is_checked_the_credential_goes_to_the_named_address_only(server: Server) -> None:
-    access = from_dict(kubeconfig(**{"insecure-skip-tls-verify": True}))
+    unchecked: dict[str, Any] = {"insecure-skip-tls-verify": True}
+    access = from_dict(kubeconfig(**unchecked))
     with pytest.raises(ConfigError, match=r"10\.0\.0\.2") as caught:
         look_through(access)(Node("cp-2", addresses=("10.0.0.2",)), frozenset())
     assert caught.value.full_code == "config.kubeconfig-insecure"

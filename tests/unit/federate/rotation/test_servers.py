@@ -48,7 +48,8 @@ def test_a_cluster_that_lists_none_is_asked_at_its_one_address(monkeypatch: pyte
 
 
 def test_where_no_certificate_is_checked_the_cluster_names_nobody_who_gets_the_credential(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = cluster(SLICE).client(kubeconfig(**{"insecure-skip-tls-verify": True}))
+    unchecked: dict[str, Any] = {"insecure-skip-tls-verify": True}
+    client = cluster(SLICE).client(kubeconfig(**unchecked))
     asked: list[str] = []
 
     def look(one: KubeClient, *_: object) -> Server:
@@ -57,4 +58,6 @@ def test_where_no_certificate_is_checked_the_cluster_names_nobody_who_gets_the_c
 
     monkeypatch.setattr(servers, "_look", look)
     plane = ask_all(client, ACCOUNT, "audience", thoroughly=False)
-    assert (asked, plane.is_complete, plane.listed) == ([client.access.server], False, LISTED)
+    assert asked == [client.access.server]
+    assert plane.listed == LISTED
+    assert not plane.is_complete
