@@ -164,3 +164,12 @@ def test_options_of_the_sandbox_are_not_taken_for_its_command() -> None:
 def test_the_sandbox_s_project_is_one_that_google_would_have() -> None:
     answer = CliRunner().invoke(podpass, ["sandbox", "exec", "--project", "X", "--", "true"])
     assert "cannot be the id of a Google project" in str(answer.exception)
+
+
+@pytest.mark.parametrize(("missing", "arguments"), [("click", ["--version"]), ("uvicorn", ["sandbox", "exec", "--", "true"])])
+def test_a_command_of_an_extra_that_is_not_installed_says_so(missing: str, arguments: list[str]) -> None:
+    program = f"import sys; sys.modules[{missing!r}] = None; from podpass.cli import main; main({arguments!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: This command needs the package {missing}, which is not installed. [config.extra]\n")
+    assert "podpass[all]" in done.stderr
