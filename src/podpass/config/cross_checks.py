@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from podpass.config.drafts import SpecDraft, WorkloadDraft
 from podpass.config.federation import DEFAULT_NAMESPACE_MEMBER, GENERATED, GoogleSettings, Grant, IssuerSettings
-from podpass.config.fields import SpecDraft, WorkloadDraft
 from podpass.config.mistakes import Report
 from podpass.errors import ConfigError
 from podpass.names import GoogleServiceAccount

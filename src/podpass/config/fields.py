@@ -1,191 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """The federation file, declared: every key, its form, its default, and one sentence about it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
-from types import MappingProxyType
 from typing import Final, get_args
 
-from podpass.config import federation, texts
+from podpass.config import drafts, federation, texts
 from podpass.config.document import document
 from podpass.config.federation import (
     DEFAULT_AT_MOST,
     DEFAULT_CREDENTIALS_KEY,
     DEFAULT_MAPPING,
-    DEFAULT_NAMESPACE_MEMBER,
     DEFAULT_TOKEN_EXPIRATION,
     DEFAULT_TOKEN_PATH,
     KIND,
-    AccountSelector,
     BucketSettings,
     CredentialsSettings,
-    GoogleSettings,
-    Grant,
     GrantCondition,
     IssuerSettings,
     PoolSettings,
-    ProviderSettings,
-    TokenSettings,
 )
 from podpass.config.shape import Field, ListOf, MapOf, Record, Text, Truth, Whole, one_of
-from podpass.errors import ConfigError
 from podpass.names import ServiceAccountRef
 from podpass.names.bucket import check_bucket_name
-from podpass.names.labels import OPERATORS, LabelSelector, Requirement, check_label_key, check_label_value
+from podpass.names.labels import OPERATORS, Requirement, check_label_key, check_label_value
 from podpass.names.project import check_project_id
-from podpass.names.role import BASIC_ROLES, check_role
+from podpass.names.role import check_role
 
 # Kubernetes' least life of a token; kubelet and TokenRequest refuse less.
 _LEAST_TOKEN_S = 600
 _MOST_TOKEN_S = 86_400
 # IAM quotas: so many principals has one policy room for.
 _MOST_SELECTED = 1500
-# Of Google's ten audiences: the present provider, the other one of a move, and three that were.
-_MOST_FORMER_IDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterDraft:
-    """`spec.cluster` with its paths as written."""
-
-    kubeconfig: str | None = None
-    context: str | None = None
-    distribution: federation.Distribution = "auto"
-    talosconfig: str | None = None
-    node_command: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadDraft:
-    """A workload whose Google account still waits for the project; one of `service_account`, `namespace` and `selector` is there."""
-
-    path: str
-    service_account: ServiceAccountRef | None = None
-    namespace: str | None = None
-    selector: AccountSelector | None = None
-    google_service_account: str | None = None
-    member: str = "subject"
-    roles: tuple[str, ...] = ()
-    grants: tuple[Grant, ...] = ()
-    token: TokenSettings = field(default_factory=TokenSettings)
-    credentials: CredentialsSettings | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SpecDraft:
-    """`spec`, as far as it could be read."""
-
-    cluster: ClusterDraft = field(default_factory=ClusterDraft)
-    issuer: IssuerSettings = field(default_factory=IssuerSettings)
-    google: GoogleSettings | None = None
-    workloads: tuple[WorkloadDraft, ...] = ()
-
-
-def _talos(*, talosconfig: str) -> str:
-    return talosconfig
-
-
-def _nodes(*, command: tuple[str, ...]) -> tuple[str, ...]:
-    return texts.node_command(command)
-
-
-def _cluster(*, talos: str | None = None, nodes: tuple[str, ...] = (), **rest: str) -> ClusterDraft:
-    return ClusterDraft(talosconfig=talos, node_command=nodes, **rest)  # type: ignore[arg-type]  # `distribution` was read as one of its words
-
-
-def _provider(*, former_ids: tuple[str, ...] = (), **rest: object) -> ProviderSettings:
-    if len(former_ids) > _MOST_FORMER_IDS:
-        what = f"{len(former_ids)} former ids are listed; {_MOST_FORMER_IDS} are possible."
-        why = "Google's provider takes ten audiences, and each id is two of them."
-        raise ConfigError(what, why, "Keep those that manifests still name.", code="config.former-ids")
-    if rest.get("id") in former_ids or len(set(former_ids)) != len(former_ids):
-        raise ConfigError("A former id is the present one, or is listed twice.", "", "Remove it.", code="config.former-ids")
-    return ProviderSettings(former_ids=former_ids, **rest)  # type: ignore[arg-type]  # each was read by its form
-
-
-def _google(*, attribute_mapping: Mapping[str, str] = DEFAULT_MAPPING, **rest: object) -> GoogleSettings:
-    if "google.subject" not in attribute_mapping:
-        raise ConfigError(
-            "The attribute mapping has no google.subject.",
-            "Google demands it of every provider.",
-            "Add google.subject: assertion.sub to attributeMapping.",
-            code="config.attribute",
-        )
-    return GoogleSettings(attribute_mapping=attribute_mapping, **rest)  # type: ignore[arg-type]  # each was read by its form
-
-
-def _grant(*, role: str, bucket: str | None = None, project: str | None = None, condition: GrantCondition | None = None) -> Grant:
-    if (bucket is None) == (project is None):
-        what = "This grant names no resource." if bucket is None else "This grant names a bucket and a project."
-        raise ConfigError(what, "", "Write exactly one of bucket and project.", code="config.grant")
-    if condition is not None and role in BASIC_ROLES:
-        # Google (IAM, conditions overview): basic roles take none. [K]
-        raise ConfigError(f"{role} takes no condition.", "It is a basic role.", "Grant a narrower role.", code="config.grant")
-    return Grant(role, bucket, project, condition)
-
-
-def _token(*, expiration: int = int(DEFAULT_TOKEN_EXPIRATION.total_seconds())) -> TokenSettings:
-    return TokenSettings(timedelta(seconds=expiration))
-
-
-def _selector(
-    *,
-    match_labels: Mapping[str, str] = MappingProxyType({}),
-    match_expressions: tuple[Requirement, ...] = (),
-    namespaces: tuple[str, ...] = (),
-    namespace_selector: LabelSelector | None = None,
-    everything: bool = False,
-    at_most: int = DEFAULT_AT_MOST,
-) -> AccountSelector:
-    labels = LabelSelector.of(match_labels, match_expressions)
-    if namespaces and namespace_selector is not None:
-        what = "This selector names namespaces, and selects some."
-        raise ConfigError(what, "", "Write one of namespaces and namespaceSelector; for both, make two workloads.", code="config.selector")
-    if labels.takes_unlabelled and not everything:
-        why = "Whoever makes one there would have these roles without asking for them."
-        hint = "Write matchLabels, or say everything: true."
-        raise ConfigError("This selector takes every account, also one without a label.", why, hint, code="config.selector")
-    if everything and not labels.takes_unlabelled:
-        what = "everything: true stands beside labels that an account has to have."
-        raise ConfigError(what, "", "Remove it, or the labels.", code="config.selector")
-    return AccountSelector(labels, namespaces, namespace_selector, at_most)
-
-
-def _namespace_selector(
-    *, match_labels: Mapping[str, str] = MappingProxyType({}), match_expressions: tuple[Requirement, ...] = ()
-) -> LabelSelector:
-    found = LabelSelector.of(match_labels, match_expressions)
-    if not found.requirements:
-        raise ConfigError(
-            "This selector takes every namespace.", "", "Write matchLabels or matchExpressions, or remove it.", code="config.selector"
-        )
-    return found
-
-
-def _workload(
-    *,
-    path: str,
-    service_account: ServiceAccountRef | None = None,
-    namespace: str | None = None,
-    selector: AccountSelector | None = None,
-    member: str | None = None,
-    **rest: object,
-) -> WorkloadDraft:
-    given = [one for one in (service_account, namespace, selector) if one is not None]
-    if not given:
-        raise ConfigError(
-            "The key 'serviceAccount' is missing.",
-            "",
-            "Name the Kubernetes service account as NAMESPACE/NAME; or write namespace, or a selector.",
-            code="config.missing-key",
-        )
-    if len(given) > 1:
-        what = "This workload is named in more than one way."
-        raise ConfigError(what, "", "Write exactly one of serviceAccount, namespace and selector.", code="config.workload")
-    default = DEFAULT_NAMESPACE_MEMBER if namespace else "subject"
-    return WorkloadDraft(path, service_account, namespace, selector, member=member or default, **rest)  # type: ignore[arg-type]  # each was read by its form
-
 
 _text: Final = Text(texts.present, {"minLength": 1})
 _role: Final = Text(check_role, {"examples": ["roles/storage.objectViewer"]})
@@ -196,7 +40,7 @@ _bucket_name: Final = Text(check_bucket_name, {"pattern": "^[a-z0-9][a-z0-9_.-]{
 _existing: Final = Field("existing", Truth(), "Somebody else keeps it: podpass reads it and never changes it.", default=False)
 
 _CLUSTER = Record(
-    _cluster,
+    drafts.cluster,
     (
         Field("kubeconfig", _text, "Path of the kubeconfig, relative to this file; left out: as kubectl finds it."),
         Field("context", _text, "Context of the kubeconfig; left out: its current one."),
@@ -208,13 +52,13 @@ _CLUSTER = Record(
         ),
         Field(
             "talos",
-            Record(_talos, (Field("talosconfig", _text, "Path of the talosconfig, relative to this file.", required=True),)),
+            Record(drafts.talos, (Field("talosconfig", _text, "Path of the talosconfig, relative to this file.", required=True),)),
             "How to reach a Talos cluster's machines.",
         ),
         Field(
             "nodes",
             Record(
-                _nodes,
+                drafts.nodes,
                 (
                     Field(
                         "command",
@@ -260,7 +104,7 @@ _ISSUER = Record(
 )
 
 _GOOGLE = Record(
-    _google,
+    drafts.google,
     (
         Field("project", _project, "Id of the project where pool and accounts live.", required=True),
         Field(
@@ -279,7 +123,7 @@ _GOOGLE = Record(
         Field(
             "provider",
             Record(
-                _provider,
+                drafts.provider,
                 (
                     Field("id", Text(texts.provider_id, {"pattern": "^[a-z0-9-]{4,32}$"}), "Id of the provider.", required=True),
                     Field("displayName", Text(texts.display_name, {"maxLength": 32}), "Shown in the console."),
@@ -314,7 +158,7 @@ _GOOGLE = Record(
 )
 
 _GRANT = Record(
-    _grant,
+    drafts.grant,
     (
         Field("role", _role, "The role.", required=True),
         Field("bucket", _bucket_name, "On this bucket."),
@@ -355,14 +199,14 @@ _expressions_field: Final = Field(
 )
 
 _SELECTOR = Record(
-    _selector,
+    drafts.selector,
     (
         _labels_field,
         _expressions_field,
         Field("namespaces", ListOf(_namespace, at_least=1), "Look in these; left out: in every namespace."),
         Field(
             "namespaceSelector",
-            Record(_namespace_selector, (_labels_field, _expressions_field)),
+            Record(drafts.namespace_selector, (_labels_field, _expressions_field)),
             "Look in the namespaces with these labels.",
         ),
         Field("everything", Truth(), "Say so where an account without any label is meant, too.", default=False),
@@ -376,7 +220,7 @@ _SELECTOR = Record(
 )
 
 _WORKLOAD = Record(
-    _workload,
+    drafts.workload,
     (
         Field(
             "serviceAccount",
@@ -402,7 +246,7 @@ _WORKLOAD = Record(
         Field(
             "token",
             Record(
-                _token,
+                drafts.token,
                 (
                     Field(
                         "expiration",
@@ -437,7 +281,7 @@ _WORKLOAD = Record(
 )
 
 _SPEC = Record(
-    SpecDraft,
+    drafts.SpecDraft,
     (
         Field("cluster", _CLUSTER, "Which cluster; found out where possible."),
         Field("issuer", _ISSUER, "Whose tokens Google shall trust."),

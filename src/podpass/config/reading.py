@@ -6,6 +6,7 @@ from pathlib import Path
 from podpass.config import tree
 from podpass.config.cross_checks import check_spec, google_account
 from podpass.config.document import new_report, read_file
+from podpass.config.drafts import ClusterDraft, WorkloadDraft
 from podpass.config.federation import (
     KIND,
     ClusterSettings,
@@ -17,7 +18,7 @@ from podpass.config.federation import (
     TalosSettings,
     Workload,
 )
-from podpass.config.fields import DOCUMENT, ClusterDraft, WorkloadDraft
+from podpass.config.fields import DOCUMENT
 from podpass.config.mistakes import FederationFileError
 from podpass.errors import ConfigError
 from podpass.names import ServiceAccountRef
