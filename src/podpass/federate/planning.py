@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from podpass.config.federation import Federation
 from podpass.federate import (
+    cautions,
     desired,
     diff,
     lapse,
@@ -140,7 +141,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         census = selection.population(cluster, crowd.namespaces, executor)
         refusals = (*selected.objections(), *of_plan, *crowd.objections(census))
         warnings = (
-            *safety.cautions(situation),
+            *cautions.of(situation),
             *references.cautions(federation, facts, seen),
             *reach.cautions(selected),
             *reach.foreign(foreign),

@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from podpass.config.federation import Federation, Workload
 from podpass.errors import ConfigError, EvaluationError, ExpressionError
@@ -10,6 +11,9 @@ from podpass.federate.facts import Facts
 from podpass.federate.marks import Mark
 from podpass.names import PoolName, Principal, ServiceAccountRef
 from podpass.wif.mapping import SUBJECT, compile_mapping
+
+NO_UID: Final = "00000000-0000-4000-8000-000000000000"
+"""Stands for the uid of an account of another cluster: no two accounts share one."""
 
 
 @dataclass(frozen=True, slots=True)

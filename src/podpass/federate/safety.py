@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What podpass refuses to do, and what it warns about. Every rule is here, none of them asks the network.
+"""What podpass refuses to do. None of these rules asks the network; what it does and warns about is in `cautions`.
 
-Refused when the plan is made (`refuse`), because no flag could make it right:
+Refused when the plan is made (`objections`), because no flag could make it right:
 
 1. what Google would refuse of the provider: a condition over 4096 characters, a mapping or an expression that does not hold;
 2. a `google.subject` over 127 bytes;
@@ -13,23 +13,22 @@ Refused when the plan is made (`refuse`), because no flag could make it right:
 (One account declared twice, and keys in a bucket that is not the issuer, are refused with the file, by `config`.)
 
 Refused when the plan is applied (`check_allowed`), unless the operator said so: deleting what has not lapsed, undeleting what the receipt
-does not know, adopting. Warned about (`cautions`): all that is legal and unwise.
+does not know, adopting.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from fnmatch import fnmatchcase
 
 from podpass.config.cross_checks import is_namespace_claim
-from podpass.config.federation import GENERATED, Federation, Workload
+from podpass.config.federation import GENERATED, Federation
 from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
 from podpass.federate import condition, principals
 from podpass.federate.change import Action, Change
-from podpass.federate.desired import declared_issuer, is_managed, keys_mode, provider_name
+from podpass.federate.desired import declared_issuer, provider_name
 from podpass.federate.facts import Facts
 from podpass.federate.marks import Mark
-from podpass.federate.plan import Caution, Plan
+from podpass.federate.plan import Plan
 from podpass.federate.principals import Claims, OtherProvider
 from podpass.federate.receipt import NAMESPACE, Receipt, config_map_name
 from podpass.federate.resource import Kind
@@ -38,11 +37,7 @@ from podpass.names import ServiceAccountRef
 from podpass.verify.jwks import KeySet
 from podpass.wif.limits import CONDITION_LIMIT_CHARS, SUBJECT_LIMIT_BYTES, check_provider
 
-# A stolen token is good for so long; more is seldom meant.
-LONG_TOKEN = timedelta(hours=6)
 _OF_PLAN = "config.condition-too-long"
-# Stands for the uid of an account of another cluster: no two accounts share one.
-_NO_UID = "00000000-0000-4000-8000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +91,6 @@ class Allowances:
     delete: tuple[str, ...] = ()
     undelete: tuple[str, ...] = ()
     adopt: tuple[str, ...] = ()
-
-
-def refuse(situation: Situation) -> None:
-    """Refuse what no flag can make right.
-
-    Raises:
-        ConfigError: The file asks for it.
-        UnsafePlanError: The world is against it.
-        RefusedError: The operator lacks a permission, or an API is off.
-    """
-    stop(list(objections(situation)))
 
 
 def split(found: Iterable[Objection]) -> tuple[tuple[Objection, ...], tuple[Objection, ...]]:
@@ -294,7 +278,7 @@ def _same_principal(situation: Situation, other: OtherProvider, attribute: str, 
     """Whether an account of this cluster and the one of the same name behind the other provider get the same value."""
     mapping = situation.federation.google.attribute_mapping
     ours = principals.value(mapping, attribute, principals.claims_of(account, situation.facts))
-    theirs = principals.value(other.attribute_mapping, attribute, Claims(account, other.issuer, uid=_NO_UID))
+    theirs = principals.value(other.attribute_mapping, attribute, Claims(account, other.issuer, uid=principals.NO_UID))
     return ours is not None and ours == theirs
 
 
@@ -327,107 +311,3 @@ def _foreign_receipt(situation: Situation) -> Iterator[Objection]:
             "Its receipt lists what podpass made there.",
             f"Run `podpass destroy` with the file that names {receipt.project} first, or give this federation another name.",
         )
-
-
-def cautions(situation: Situation) -> Iterator[Caution]:
-    """Return what is allowed and worth knowing."""
-    if situation.under_way:
-        yield situation.under_way.caution()
-    else:
-        yield from _issuer_cautions(situation)
-        yield from _provider_cautions(situation)
-    yield from _key_cautions(situation)
-    yield from _condition_cautions(situation.federation)
-    yield from _broad_members(situation)
-    for selection in situation.federation.selections:
-        yield from _long_token(f"what {selection.path} selects", selection.pattern)
-    for workload in situation.federation.workloads:
-        account = workload.service_account
-        if not workload.selected_by:
-            yield from _long_token(str(workload), workload)
-        if account not in situation.facts.account_uids and not workload.is_namespace:
-            create = f"kubectl -n {account.namespace} create serviceaccount {account.name}"
-            yield Caution("account-missing", f"The Kubernetes account {account} is not there yet. Run `{create}`.")
-
-
-def _long_token(whose: str, workload: Workload) -> Iterator[Caution]:
-    if workload.token.expiration > LONG_TOKEN:
-        hours = f"{workload.token.expiration.total_seconds() / 3600:g} h"
-        yield Caution("long-token", f"The token of {whose} lives {hours}; kubelet renews it, so 1 h is enough.")
-
-
-def _issuer_cautions(situation: Situation) -> Iterator[Caution]:
-    declared, current = declared_issuer(situation.federation, situation.facts).url, situation.facts.issuer
-    if declared != current:
-        is_known = f"{Kind.PROVIDER}/{situation.federation.google.provider.id}" in situation.receipt.entries
-        safely = (
-            "To move without a refused token, give google.provider.id another id and run `podpass rotate --issuer`."
-            if is_known
-            else "Publishing first and switching then is the safe order; `podpass export --format control-plane` writes the steps."
-        )
-        yield Caution(
-            "issuer-differs",
-            f"Tokens of this cluster carry the issuer {current!r} now; Google is told {declared!r}. Exchanges will be refused until the "
-            f"API server signs with that issuer. {safely}",
-        )
-
-
-def _provider_cautions(situation: Situation) -> Iterator[Caution]:
-    """Warn where the file names another provider than before: what the pods have in hand is for the former one."""
-    declared = declared_issuer(situation.federation, situation.facts).url
-    for other in situation.others:
-        if situation.is_own(other):
-            safely = (
-                "`podpass rotate --issuer` makes this change without a refused token: do not apply it."
-                if other.issuer != declared
-                else "Keep the former id: the issuer is the same."
-            )
-            yield Caution(
-                "provider-replaced",
-                f"The provider of this federation was {other.provider_id}; the file names {situation.federation.google.provider.id}. Pods "
-                f"have tokens and credential configurations for the former one, which Google refuses when it is deleted. {safely}",
-            )
-
-
-def _key_cautions(situation: Situation) -> Iterator[Caution]:
-    issuer = declared_issuer(situation.federation, situation.facts)
-    if is_managed(issuer) and keys_mode(situation.federation, issuer) == "inline":
-        yield Caution(
-            "managed-keys-inline",
-            f"The keys of {issuer} are rotated by its owner; a copy on the provider grows old. Use keys: discovery.",
-        )
-    for skipped in KeySet.parse(situation.facts.jwks).skipped:
-        yield Caution("key-skipped", f"The cluster publishes a key that Google cannot use: {skipped}")
-
-
-def _condition_cautions(federation: Federation) -> Iterator[Caution]:
-    if federation.google.attribute_condition is None:
-        yield Caution("no-condition", "The provider has no attribute condition: every account of the cluster may enter the pool.")
-
-
-def _broad_members(situation: Situation) -> Iterator[Caution]:
-    mapping = situation.federation.google.attribute_mapping
-    told: set[str] = set()
-    for workload in situation.federation.workloads:
-        account = workload.service_account
-        if workload.is_namespace or workload.selected_by in told:
-            continue
-        attribute = principals.attribute_of(workload)
-        mine = principals.value(mapping, attribute, principals.claims_of(account, situation.facts))
-        for probe, whom in _strangers(account):
-            if mine == principals.value(mapping, attribute, Claims(probe, situation.facts.issuer, uid=_NO_UID)):
-                yield Caution(
-                    "broad-member",
-                    f"{attribute} is the same for {whom} that enters the pool, so the roles of {account} are theirs too.",
-                )
-                told |= {workload.selected_by} - {""}
-                break
-
-
-def _strangers(account: ServiceAccountRef) -> tuple[tuple[ServiceAccountRef, str], ...]:
-    """Return two accounts that are not declared, and whom each stands for."""
-    name = "podpass-probe"
-    return (
-        (ServiceAccountRef(name, name), "every account"),
-        (ServiceAccountRef(account.namespace, name), f"every account of namespace {account.namespace}"),
-    )

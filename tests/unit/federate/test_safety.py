@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
-from podpass.config.federation import AccountSelector, Federation, IssuerSettings, Selection, TokenSettings, Workload
+from podpass.config.federation import Federation, IssuerSettings, Workload
 from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
 from podpass.federate import safety
 from podpass.federate.change import OWN_MARK, Action, Change
 from podpass.federate.facts import Facts
-from podpass.federate.issuer_move import IssuerMove, Standing
 from podpass.federate.marks import Mark
 from podpass.federate.plan import Plan, Subject
 from podpass.federate.principals import OtherProvider
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.safety import Allowances, Objection, Situation
-from podpass.federate.under_way import UnderWay
 from podpass.names import Issuer, ServiceAccountRef
-from podpass.names.labels import LabelSelector
 from podpass.verify import KeySet
+from unit.federate.situations import FORMER, KNOWN, OF_THE_CLUSTER, move_to, situation
 
-NOBODY = Receipt("demo", "cluster-a", "demo-project")
 AUDIENCE = (
     "//iam.googleapis.com/projects/415104041262/locations/global/workloadIdentityPools/workload-identity-demo/providers/wif-demo-oidc"
 )
@@ -29,27 +25,22 @@ AUDIENCE = (
 THEIRS = "it carries the mark of federation f of cluster c"
 
 
-def situation(federation: Federation, facts: Facts, **more: object) -> Situation:
-    return replace(Situation(federation, facts, NOBODY), **more)  # type: ignore[arg-type]  # the caller knows the fields
-
-
 def plan(*changes: Change) -> Plan:
     return Plan(Subject("demo", "cluster-a", "demo-project", "1", "https://a.example", "//x"), (), changes)
 
 
+def refuse(seen: Situation) -> None:
+    safety.stop([*safety.objections(seen)])
+
+
 def refusal(federation: Federation, facts: Facts, **more: object) -> PodpassError:
     with pytest.raises(PodpassError) as caught:
-        safety.refuse(situation(federation, facts, **more))
+        refuse(situation(federation, facts, **more))
     return caught.value
 
 
-def codes(federation: Federation, facts: Facts, **more: object) -> list[str]:
-    return [caution.code for caution in safety.cautions(situation(federation, facts, **more))]
-
-
-def test_a_sound_federation_is_neither_refused_nor_warned_about(federation: Federation, facts: Facts) -> None:
-    safety.refuse(situation(federation, facts))
-    assert codes(federation, facts) == []
+def test_a_sound_federation_is_not_refused(federation: Federation, facts: Facts) -> None:
+    refuse(situation(federation, facts))
 
 
 def test_a_generated_condition_over_4096_characters_is_refused(federation: Federation, facts: Facts, workload: Workload) -> None:
@@ -87,7 +78,7 @@ def test_a_subject_over_127_bytes_is_refused_with_its_length(federation: Federat
 
 def test_a_subject_of_exactly_127_bytes_is_accepted(federation: Federation, facts: Facts, workload: Workload) -> None:
     fits = replace(workload, service_account=ServiceAccountRef("team-payments", "a" * 91))
-    safety.refuse(situation(replace(federation, workloads=(fits,)), facts))
+    refuse(situation(replace(federation, workloads=(fits,)), facts))
 
 
 def test_a_pool_that_serves_another_cluster_is_refused(federation: Federation, facts: Facts) -> None:
@@ -104,14 +95,14 @@ def test_the_same_issuer_does_not_tell_two_clusters_apart(with_google: Callable[
     same = OtherProvider("their-oidc", facts.issuer, mapping)
     assert refusal(with_google(attribute_mapping=mapping), facts, others=(same,)).full_code == "plan.shared-pool"
     other = replace(same, issuer="https://other.example")
-    safety.refuse(situation(with_google(attribute_mapping=mapping), facts, others=(other,)))
+    refuse(situation(with_google(attribute_mapping=mapping), facts, others=(other,)))
 
 
 def test_a_shared_pool_is_fine_when_the_mapping_names_the_cluster(with_google: Callable[..., Federation], facts: Facts) -> None:
     other = OtherProvider("their-oidc", "https://other.example", {"google.subject": "'b::' + assertion.sub"})
-    safety.refuse(situation(with_google(attribute_mapping={"google.subject": "'a::' + assertion.sub"}), facts, others=(other,)))
+    refuse(situation(with_google(attribute_mapping={"google.subject": "'a::' + assertion.sub"}), facts, others=(other,)))
     foreign = OtherProvider("pipelines", "", {"google.subject": "assertion.arn"})
-    safety.refuse(situation(with_google(), facts, others=(foreign,)))
+    refuse(situation(with_google(), facts, others=(foreign,)))
 
 
 def test_a_shared_attribute_that_is_bound_is_refused_too(federation: Federation, facts: Facts, workload: Workload) -> None:
@@ -137,7 +128,7 @@ def test_googles_audience_among_the_api_servers_is_refused(federation: Federatio
 
 
 def test_unknown_api_audiences_refuse_nothing(federation: Federation, facts: Facts) -> None:
-    safety.refuse(situation(federation, replace(facts, api_audiences=None)))
+    refuse(situation(federation, replace(facts, api_audiences=None)))
 
 
 def test_a_receipt_of_another_project_is_refused(federation: Federation, facts: Facts) -> None:
@@ -145,7 +136,7 @@ def test_a_receipt_of_another_project_is_refused(federation: Federation, facts: 
     error = refusal(federation, facts, receipt=book)
     assert error.full_code == "plan.other-project"
     assert "was made in project old-project, not in demo-project" in error.what
-    safety.refuse(situation(federation, facts, receipt=book.with_entries({})))
+    refuse(situation(federation, facts, receipt=book.with_entries({})))
 
 
 def test_obstacles_are_told_before_the_first_change(federation: Federation, facts: Facts) -> None:
@@ -215,50 +206,6 @@ def test_the_refusals_say_which_word_is_wanted() -> None:
     assert "podpass did not make it.\n" in text
 
 
-def test_no_condition_is_allowed_and_warned_about(with_google: Callable[..., Federation], facts: Facts) -> None:
-    assert codes(with_google(attribute_condition=None), facts) == ["no-condition"]
-
-
-def test_a_subject_that_many_accounts_share_is_warned_about(with_google: Callable[..., Federation], facts: Facts) -> None:
-    by_namespace = with_google(attribute_mapping={"google.subject": "assertion['kubernetes.io'].namespace"})
-    (caution,) = safety.cautions(situation(by_namespace, facts))
-    assert caution.code == "broad-member"
-    assert "google.subject is the same for every account of namespace default" in caution.message
-    (caution,) = safety.cautions(situation(with_google(attribute_mapping={"google.subject": "'everybody'"}), facts))
-    assert "the same for every account that enters" in caution.message
-
-
-def test_an_issuer_that_the_tokens_do_not_carry_yet_is_said(federation: Federation, facts: Facts) -> None:
-    moved = replace(federation, issuer=IssuerSettings(Issuer("https://new.example"), "inline"))
-    (caution,) = safety.cautions(situation(moved, facts))
-    assert caution.code == "issuer-differs"
-    assert "carry the issuer 'https://10.0.0.1:6443' now; Google is told 'https://new.example'" in caution.message
-
-
-def test_inline_keys_of_a_managed_cluster_are_warned_about(federation: Federation, facts: Facts) -> None:
-    there = replace(facts, issuer="https://oidc.eks.eu-west-1.amazonaws.com/id/ABC")
-    assert codes(replace(federation, issuer=IssuerSettings(keys="inline")), there) == ["managed-keys-inline"]
-    assert codes(federation, there) == []
-
-
-def test_a_key_that_google_cannot_use_is_named(federation: Federation, facts: Facts) -> None:
-    odd = facts.jwks.replace('{"keys":[', '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA","kid":"odd-one"},')
-    (caution,) = safety.cautions(situation(federation, replace(facts, jwks=odd)))
-    assert caution.code == "key-skipped"
-    assert "odd-one" in caution.message
-
-
-def test_a_missing_account_is_said_with_the_command_that_makes_it(federation: Federation, facts: Facts) -> None:
-    (caution,) = safety.cautions(situation(federation, replace(facts, account_uids={})))
-    assert caution.code == "account-missing"
-    assert caution.message.endswith("Run `kubectl -n default create serviceaccount workload-identity-demo`.")
-
-
-def test_a_token_that_lives_long_is_warned_about(federation: Federation, facts: Facts, workload: Workload) -> None:
-    long = replace(workload, token=TokenSettings(timedelta(hours=12)))
-    assert codes(replace(federation, workloads=(long,)), facts) == ["long-token"]
-
-
 def test_a_receipt_of_another_cluster_is_refused(federation: Federation, facts: Facts) -> None:
     error = refusal(federation, replace(facts, cluster="cluster-b"))
     assert error.full_code == "plan.other-cluster"
@@ -297,7 +244,6 @@ def test_a_namespace_is_not_bound_where_another_provider_may_name_it(
 def test_a_namespace_needs_no_account_and_is_no_subject(with_google: Callable[..., Federation], facts: Facts) -> None:
     federation = replace(with_google(attribute_mapping=NAMESPACED), workloads=(whole("a" * 63),))
     assert list(safety.objections(situation(federation, facts))) == []
-    assert codes(federation, facts) == []
 
 
 def test_what_has_lapsed_is_deleted_without_a_word_and_nothing_else_is() -> None:
@@ -307,55 +253,15 @@ def test_what_has_lapsed_is_deleted_without_a_word_and_nothing_else_is() -> None
         safety.check_allowed(plan(gone), Allowances())
 
 
-def test_a_selector_s_long_tokens_and_broad_members_are_spoken_of_once(with_google: Callable[..., Federation], facts: Facts) -> None:
-    pattern = Workload(ServiceAccountRef("default", "default"), token=TokenSettings(timedelta(hours=12)))
-    selection = Selection(AccountSelector(LabelSelector()), pattern, "spec.workloads[0]")
-    found = [selection.workload(ServiceAccountRef("shop", name)) for name in ("a", "b")]
-    broad = with_google(attribute_mapping={"google.subject": "assertion['kubernetes.io']['namespace']"})
-    federation = replace(broad, workloads=tuple(found), selections=(selection,))
-    known = replace(facts, account_uids={one.service_account: "uid" for one in found})
-    assert codes(federation, known) == ["broad-member", "long-token"]
-
-
-FORMER = OtherProvider("cluster-1", "https://10.0.0.1:6443", {"google.subject": "assertion.sub"})
-KNOWN = NOBODY.with_entries({"provider/cluster-1": Entry(State.ADOPTED, {"project": "demo-project", "pool": "p", "provider": "cluster-1"})})
-OF_THE_CLUSTER = Mark("demo", "cluster-a")
-
-
 def test_a_receipt_alone_does_not_make_another_provider_of_the_pool_our_own(federation: Federation, facts: Facts) -> None:
     kids = frozenset(KeySet.parse(facts.jwks).keys)
     for claimed in (FORMER, replace(FORMER, mark=Mark("demo", "cluster-b")), replace(FORMER, kids=frozenset({"another"}))):
         assert refusal(federation, facts, others=(claimed,), receipt=KNOWN).full_code == "plan.shared-pool"
     for unknown in (replace(FORMER, mark=OF_THE_CLUSTER), replace(FORMER, kids=kids)):
         assert refusal(federation, facts, others=(unknown,)).full_code == "plan.shared-pool"
-        safety.refuse(situation(federation, facts, others=(unknown,), receipt=KNOWN))
+        refuse(situation(federation, facts, others=(unknown,), receipt=KNOWN))
 
 
-def test_another_provider_in_the_file_than_before_is_told_with_what_it_does_to_pods(federation: Federation, facts: Facts) -> None:
-    former = replace(FORMER, mark=OF_THE_CLUSTER)
-    seen = situation(federation, facts, others=(former,), receipt=KNOWN)
-    (caution,) = safety.cautions(seen)
-    assert (caution.code, "Keep the former id" in caution.message) == ("provider-replaced", True)
-    moving = replace(seen, federation=replace(federation, issuer=IssuerSettings(Issuer("https://new.example"))))
-    assert ["rotate --issuer" in one.message for one in safety.cautions(moving) if one.code == "provider-replaced"] == [True]
-
-
-def test_an_issuer_that_changes_on_the_same_provider_is_told_with_the_way_that_refuses_nobody(federation: Federation, facts: Facts) -> None:
+def test_during_a_move_both_providers_are_our_own(federation: Federation, facts: Facts) -> None:
     moving = replace(federation, issuer=IssuerSettings(Issuer("https://new.example")))
-    (first,) = safety.cautions(situation(moving, facts))
-    assert "podpass export --format control-plane" in first.message
-    own = NOBODY.with_entries({"provider/wif-demo-oidc": Entry(State.MADE, {})})
-    (later,) = safety.cautions(situation(moving, facts, receipt=own))
-    assert "give google.provider.id another id and run `podpass rotate --issuer`" in later.message
-
-
-def test_during_a_move_both_providers_are_our_own_and_only_the_move_is_told(federation: Federation, facts: Facts) -> None:
-    former, coming = Standing("cluster-1", facts.issuer, "inline"), Standing("wif-demo-oidc", "https://new.example", "inline")
-    begun = UnderWay("--issuer", IssuerMove.begin("workload-identity-demo", former, coming, timedelta(hours=24)))
-    moving = replace(federation, issuer=IssuerSettings(Issuer("https://new.example")))
-    safety.refuse(situation(moving, facts, others=(FORMER,), under_way=begun))
-    (caution,) = safety.cautions(situation(moving, facts, others=(FORMER,), under_way=begun))
-    assert caution.code == "rotation-under-way"
-    assert "its next step is `publish`" in caution.message
-    (key,) = safety.cautions(situation(federation, facts, under_way=UnderWay("--key")))
-    assert "rotate --key --resume" in key.message
+    refuse(situation(moving, facts, others=(FORMER,), under_way=move_to("https://new.example", facts)))
