@@ -38,7 +38,7 @@ _TROUBLES: Final[tuple[dict[str, Any], ...]] = (
     {"connection": "body-truncated"},
 )
 # A process that gives up in bad weather is run again, in other weather and at last in none.
-LATER: Final = (11, 13, 17, 19, 0)
+LATER: Final = (11, 13, 17, 19, 0, 0, 0)
 
 
 def settings(folder: Path) -> SandboxSettings:

@@ -90,7 +90,8 @@ def accepted_issuers(client: KubeClient, issuers: Iterable[str]) -> frozenset[st
 
 def _told_of(client: KubeClient, issuer: str) -> object:
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": _unsigned(issuer)}}
-    answer = client.call(Request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "review a token", body=body))
+    path = "/apis/authentication.k8s.io/v1/tokenreviews"
+    answer = client.call(Request("POST", path, "review a token", body=body, is_question=True))
     status = answer.get("status")
     return status.get("error") if isinstance(status, dict) else None
 
