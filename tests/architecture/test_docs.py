@@ -99,7 +99,7 @@ def follow(block: Block, folder: Path, environment: dict[str, str]) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
@@ -111,7 +111,9 @@ def follow(block: Block, folder: Path, environment: dict[str, str]) -> None:
 def test_programs_in_the_documents_run(path: Path, tmp_path: Path) -> None:
     for block in blocks_of(path):
         if block.language == "python":
-            done = subprocess.run([sys.executable, "-c", block.text], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(
+                [sys.executable, "-c", block.text], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+            )
             assert done.returncode == 0, done.stderr
 
 

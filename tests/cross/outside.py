@@ -20,7 +20,7 @@ POOL = f"projects/{NUMBER}/locations/global/workloadIdentityPools/workload-ident
 PROVIDER = f"{POOL}/providers/wif-demo-oidc"
 SUBJECT = "system:serviceaccount:default:workload-identity-demo"
 ACCOUNT = f"wif-demo-sa@{PROJECT}.iam.gserviceaccount.com"
-_TIME_LIMIT_S = 120
+_TIME_LIMIT_S = 600
 
 
 @dataclass(frozen=True)

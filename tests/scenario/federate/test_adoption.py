@@ -117,7 +117,7 @@ def as_it_is(**workload: object) -> dict[str, Any]:
 def types(story: Story, *command: str, **environment: str) -> None:
     """Run a program as the person who is logged in."""
     variables = os.environ | environment
-    done = subprocess.run(command, cwd=story.file.parent, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=story.file.parent, env=variables, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 

@@ -24,7 +24,7 @@ def test_the_script_makes_what_apply_would_make(story: Story) -> None:
         pytest.skip("gcloud and kubectl are wanted: https://cloud.google.com/sdk/docs/install, https://kubernetes.io/docs/tasks/tools/")
     script = story.done("export", "--format", "gcloud")
     done = subprocess.run(
-        ["sh"], input=script, text=True, env=os.environ | story.sandbox.environment(), capture_output=True, timeout=120, check=False
+        ["sh"], input=script, text=True, env=os.environ | story.sandbox.environment(), capture_output=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     plan = json.loads(story.done("plan", "--json"))

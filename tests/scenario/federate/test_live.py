@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is 
 
 def walked(sandbox: HostedSandbox, project: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(TOOL), "--project", project]
-    return subprocess.run(command, env=os.environ | sandbox.environment(), capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=os.environ | sandbox.environment(), capture_output=True, text=True, check=False, timeout=600)
 
 
 def test_the_walk_passes_in_a_sandbox_and_leaves_nothing_but_tombstones(start_sandbox: StartSandbox) -> None:

@@ -27,7 +27,7 @@ def run(*command: str, environment: dict[str, str] | None = None, code: int = 0)
     """Run a command that must end with `code`; return what it wrote."""
     program = str(Path(sys.executable).with_name("podpass")) if command[0] == "podpass" else command[0]
     variables = os.environ | (environment or {})
-    ended = subprocess.run([program, *command[1:]], capture_output=True, text=True, env=variables, cwd=EXAMPLE, timeout=180, check=False)
+    ended = subprocess.run([program, *command[1:]], capture_output=True, text=True, env=variables, cwd=EXAMPLE, timeout=600, check=False)
     assert ended.returncode == code, f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stdout}\n{ended.stderr}"
     return ended.stdout
 

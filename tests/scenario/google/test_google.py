@@ -22,7 +22,7 @@ PODPASS = str(Path(sys.executable).with_name("podpass"))
 def demo(*options: str, **variables: str) -> dict[str, Any]:
     """Run `podpass demo google --json`; return the story."""
     command = [PODPASS, "demo", "google", "--json", *options]
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (story,) = json.loads(done.stdout)["stories"]
     return dict(story)

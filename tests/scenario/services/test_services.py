@@ -40,7 +40,7 @@ def demo(*options: str, **variables: str) -> dict[str, Any]:
         env=os.environ | variables,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

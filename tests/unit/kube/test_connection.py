@@ -59,7 +59,7 @@ def server(authority: trustme.CA) -> Iterator[str]:
     context.verify_mode = ssl.CERT_OPTIONAL
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Version)
     listener.socket = context.wrap_socket(listener.socket, server_side=True)
-    thread = threading.Thread(target=listener.serve_forever, daemon=True)
+    thread = threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"https://127.0.0.1:{listener.server_port}"
     listener.shutdown()
