@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from podpass.errors import PartlyAppliedError
-from podpass.federate import bookkeeping
+from podpass.federate import bookkeeping, identities
 from podpass.federate.acts import Acts, is_teething
 from podpass.federate.change import Action, Change
 from podpass.federate.desired import by_address
@@ -104,7 +104,11 @@ def acts_of(prepared: Prepared, receipt: Receipt) -> Acts:
         Mark(receipt.federation, receipt.cluster),
         by_address(prepared.plan.desired),
         prepared.policies,
-        {address: entry.former for address, entry in receipt.entries.items() if entry.former},
+        {
+            address: tuple(one for one in entry.former if identities.was(one, entry.identity))
+            for address, entry in receipt.entries.items()
+            if entry.former
+        },
     )
 
 

@@ -21,6 +21,7 @@ Whose a thing is decides what may happen to it::
 import json
 from collections.abc import Iterable, Mapping
 
+from podpass.federate import identities
 from podpass.federate.change import OWN_MARK, Action, Change, FieldChange
 from podpass.federate.marks import Mark
 from podpass.federate.receipt import Entry, Receipt, State
@@ -122,7 +123,12 @@ def _present(resource: Resource, observed: Observed, entry: Entry | None, mark: 
 
 
 def _policy_item(resource: Resource, observed: Observed, entry: Entry | None) -> Change | None:
-    """Add what is not there; where the file now says another member or condition, take our old one away in the same write."""
+    """Add what is not there; where the file now says another member or condition, take our old one away in the same write.
+
+    What cannot have been this member before was not written by podpass: it stays, and the receipt forgets it.
+    """
+    if entry is not None and not identities.was(entry.identity, resource.identity):
+        entry = None
     moved = entry is not None and dict(entry.identity) != dict(resource.identity)
     if entry is None or not moved:
         return Change(resource.address, Action.CREATE, resource.identity, known=entry is not None) if observed.status == "absent" else None

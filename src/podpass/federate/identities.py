@@ -35,6 +35,24 @@ def check(address: str, identity: Mapping[str, JSON]) -> None:
         raise ValueError(address) from error
 
 
+def was(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> bool:
+    """Tell whether a member of a policy can have been this one before: what is replaced is taken away unasked.
+
+    The role stands in the address; the condition may be another, and of a principal the pool and what the mapping makes of the account.
+    A service account is the same or another thing.
+    """
+    old, new = str(before["member"]), str(now["member"])
+    return before["role"] == now["role"] and (old == new or _project(old) == _project(new) != "")
+
+
+def _project(member: str) -> str:
+    """Return the project of a principal's pool; empty: it is none."""
+    try:
+        return Principal.parse(member).pool.project
+    except ConfigError:
+        return ""
+
+
 def _pool(identity: Mapping[str, JSON]) -> None:
     PoolName.parse(str(PoolName(str(identity["project"]), str(identity["pool"]))))
 

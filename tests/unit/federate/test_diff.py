@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from podpass.federate.apply import acts_of
 from podpass.federate.change import Action
 from podpass.federate.diff import changes, deletions, differences
 from podpass.federate.marks import Mark
+from podpass.federate.plan import Plan, Subject
+from podpass.federate.planning import Prepared, Sides
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.resource import Observed, Resource
 
@@ -106,17 +109,38 @@ def test_a_member_of_a_policy_that_is_there_is_left_as_it_is(state: State | None
     assert actions(GRANT, observed, receipt(**({"grant": state} if state else {}))) == expected
 
 
+POOLS = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools"
+MEMBER = replace(GRANT, identity={**GRANT.identity, "member": f"{POOLS}/demo-pool/subject/a"})
+MOVED = replace(GRANT, identity={**GRANT.identity, "member": f"{POOLS}/new-pool/subject/b"})
+BOOK = Receipt("demo", "cluster-a", "demo-project").with_entries({GRANT.address: Entry(State.MADE, MEMBER.identity)})
+
+
 def test_a_member_that_changes_is_replaced_in_one_change() -> None:
-    moved = replace(GRANT, identity={**GRANT.identity, "member": "serviceAccount:b"})
-    (change,) = changes([moved], {moved.address: Observed("absent")}, receipt(grant=State.MADE))
-    assert (change.action, change.before, change.after) == (Action.UPDATE, GRANT.identity, moved.identity)
-    assert [(field.name, field.before, field.after) for field in change.fields] == [("member", "serviceAccount:a", "serviceAccount:b")]
+    (change,) = changes([MOVED], {MOVED.address: Observed("absent")}, BOOK)
+    assert (change.action, change.before, change.after) == (Action.UPDATE, MEMBER.identity, MOVED.identity)
+    assert [(field.name, field.before, field.after) for field in change.fields] == [
+        ("member", MEMBER.identity["member"], MOVED.identity["member"])
+    ]
 
 
 def test_where_somebody_else_had_granted_the_new_member_only_our_old_one_goes() -> None:
-    moved = replace(GRANT, identity={**GRANT.identity, "member": "serviceAccount:b"})
-    (change,) = changes([moved], {moved.address: Observed("present")}, receipt(grant=State.MADE))
-    assert (change.action, change.identity) == (Action.DELETE, GRANT.identity)
+    (change,) = changes([MOVED], {MOVED.address: Observed("present")}, BOOK)
+    assert (change.action, change.identity) == (Action.DELETE, MEMBER.identity)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"member": "serviceAccount:deployer@demo-project.iam.gserviceaccount.com"},
+        {"member": "allUsers"},
+        {"member": f"{POOLS.replace('projects/1', 'projects/2')}/demo-pool/subject/a"},
+        {"role": "roles/owner"},
+    ],
+)
+@pytest.mark.parametrize(("status", "expected"), [("present", []), ("absent", [Action.CREATE])])
+def test_a_receipt_takes_nobody_s_role_away_as_a_former_member(forged: dict[str, str], status: str, expected: list[Action]) -> None:
+    book = BOOK.with_entries({GRANT.address: Entry(State.MADE, {**MEMBER.identity, **forged})})
+    assert actions(MEMBER, Observed("present" if status == "present" else "absent"), book) == expected
 
 
 def test_an_api_that_is_off_is_enabled_and_one_that_is_on_is_left() -> None:
@@ -173,3 +197,11 @@ def test_deletions_come_in_the_order_of_taking_away() -> None:
 )
 def test_values_are_compared_as_their_owner_does(name: str, before: object, after: object, differs: bool) -> None:  # noqa: FBT001 - a table
     assert bool(differences({name: after}, {name: before})) is differs
+
+
+def test_what_an_unfinished_change_left_goes_only_where_it_can_have_been_that_member() -> None:
+    former = (MEMBER.identity, {**MEMBER.identity, "role": "roles/owner", "member": "serviceAccount:deployer@demo.iam.gserviceaccount.com"})
+    book = BOOK.with_entries({GRANT.address: Entry(State.CREATING, MOVED.identity, former=former)})
+    plan = Plan(Subject("demo", "cluster-a", "demo-project", "1", "https://a.example", "//x"), (MOVED,), ())
+    acts = acts_of(Prepared(plan, Sides(None, None, None), book), book)  # type: ignore[arg-type]  # nobody is asked
+    assert acts.former == {GRANT.address: (MEMBER.identity,)}
