@@ -85,7 +85,7 @@ def _apart(plan_file: Path | None, adopt: tuple[str, ...]) -> tuple[Path | None,
     files = [one for one in adopt if one != EVERYTHING and not is_address(one)]
     if not files:
         return plan_file, adopt
-    if plan_file or len(files) > 1:
+    if plan_file or len(files) > 1 or not Path(files[0]).exists():
         raise click.UsageError(f"--adopt takes an address, as the plan prints it, or nothing: {files[0]!r} is none.")
     return Path(files[0]), (*(one for one in adopt if one != files[0]), EVERYTHING)
 

@@ -12,9 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
+from podpass.cli.apply import _apart
 from podpass.cli.root import podpass
 from unit.cli.conftest import Type
 
@@ -164,6 +166,15 @@ def test_options_of_the_sandbox_are_not_taken_for_its_command() -> None:
 def test_the_sandbox_s_project_is_one_that_google_would_have() -> None:
     answer = CliRunner().invoke(podpass, ["sandbox", "exec", "--project", "X", "--", "true"])
     assert "cannot be the id of a Google project" in str(answer.exception)
+
+
+def test_a_plan_file_behind_a_bare_adopt_is_no_address(tmp_path: Path) -> None:
+    kept = tmp_path / "plan.json"
+    kept.touch()
+    assert _apart(None, (str(kept),)) == (kept, ("*",))
+    assert _apart(kept, ("pool/shop", "*")) == (kept, ("pool/shop", "*"))
+    with pytest.raises(click.UsageError, match="'pol/shop' is none"):
+        _apart(None, ("pol/shop",))
 
 
 @pytest.mark.parametrize(("missing", "arguments"), [("click", ["--version"]), ("uvicorn", ["sandbox", "exec", "--", "true"])])
