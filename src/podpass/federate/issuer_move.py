@@ -9,7 +9,6 @@ The phase is written down before anything is done about it, and `standings`, `is
 the middle of a move brings about what the step at hand does, and nothing else. Going back is the same walk with the parts exchanged.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,15 +16,13 @@ from enum import StrEnum
 from typing import Any, Final, Self, get_args
 
 from podpass.config.federation import BucketSettings, Federation, IssuerSettings, Keys
-from podpass.errors import ConfigError, PlanError
+from podpass.errors import PlanError
+from podpass.federate import state_text
 from podpass.names import Issuer
 from podpass.names.bucket import check_bucket_name
 from podpass.names.pool import check_id
 
-VERSION: Final = "podpass.dev/v1alpha1"
 KIND: Final = "IssuerMove"
-# Kubernetes gives no token a longer life than 2^32 s; the longest that is met in life is a year.
-_LONGEST: Final = timedelta(seconds=1 << 32)
 
 
 class MovePhase(StrEnum):
@@ -232,22 +229,22 @@ class IssuerMove:
 
     def to_text(self) -> str:
         """Write it."""
-        value = {
-            "apiVersion": VERSION,
-            "kind": KIND,
-            "phase": self.phase.value,
-            "pool": self.pool,
-            "former": self.former.as_json(),
-            "coming": self.coming.as_json(),
-            "longestTokenSeconds": int(self.longest_token.total_seconds()),
-            "isAbrupt": self.is_abrupt,
-            "isTold": self.is_told,
-            "toldAt": self.told_at.isoformat() if self.told_at else None,
-            "isConfigured": self.is_configured,
-            "switchedAt": self.switched_at.isoformat() if self.switched_at else None,
-            "isBack": self.is_back,
-        }
-        return json.dumps(value, indent=1)
+        return state_text.write(
+            KIND,
+            {
+                "phase": self.phase.value,
+                "pool": self.pool,
+                "former": self.former.as_json(),
+                "coming": self.coming.as_json(),
+                "longestTokenSeconds": int(self.longest_token.total_seconds()),
+                "isAbrupt": self.is_abrupt,
+                "isTold": self.is_told,
+                "toldAt": self.told_at.isoformat() if self.told_at else None,
+                "isConfigured": self.is_configured,
+                "switchedAt": self.switched_at.isoformat() if self.switched_at else None,
+                "isBack": self.is_back,
+            },
+        )
 
     @classmethod
     def from_text(cls, text: str, *, origin: str) -> Self:
@@ -256,20 +253,10 @@ class IssuerMove:
         Raises:
             ConfigError: It is no move, or one of another version.
         """
-        try:
-            return cls._read(json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ConfigError) as error:
-            raise ConfigError(
-                f"{origin} is not a move of the issuer that this podpass can read.",
-                f"It is JSON with apiVersion {VERSION} and kind {KIND}.",
-                "Use the podpass that wrote it.",
-                code="config.rotation",
-            ) from error
+        return state_text.read(text, KIND, cls._read, what="a move of the issuer", origin=origin)
 
     @classmethod
     def _read(cls, value: dict[str, Any]) -> Self:
-        if (value["apiVersion"], value["kind"]) != (VERSION, KIND):
-            raise ValueError(value["apiVersion"])
         check_id("workload identity pool", value["pool"])
         found = cls(
             phase=MovePhase(value["phase"]),
@@ -279,9 +266,9 @@ class IssuerMove:
             longest_token=timedelta(seconds=int(value["longestTokenSeconds"])),
             is_abrupt=value["isAbrupt"] is True,
             is_told=value["isTold"] is True,
-            told_at=_moment(value["toldAt"]),
+            told_at=state_text.moment(value["toldAt"]),
             is_configured=value["isConfigured"] is True,
-            switched_at=_moment(value["switchedAt"]),
+            switched_at=state_text.moment(value["switchedAt"]),
             is_back=value["isBack"] is True,
         )
         if not found._is_sound():
@@ -297,18 +284,4 @@ class IssuerMove:
         has_told = self.told_at is not None or self.phase not in {MovePhase.SWITCH, MovePhase.CONFIGURE, MovePhase.WAIT}
         # A server that relapses during the wait brings the switch again, with the configurations changed already.
         is_turned = self.is_back or self.phase is MovePhase.SWITCH or self.is_configured == (self.phase not in _BEFORE_ANY_TOKEN)
-        return are_two and has_switched and has_told and is_turned and timedelta() < self.longest_token <= _LONGEST
-
-
-def _moment(value: object) -> datetime | None:
-    """Read a moment.
-
-    Raises:
-        ValueError: It has no time zone.
-    """
-    if value is None:
-        return None
-    found = datetime.fromisoformat(str(value))
-    if found.tzinfo is None:
-        raise ValueError(value)
-    return found
+        return are_two and has_switched and has_told and is_turned and timedelta() < self.longest_token <= state_text.LONGEST_TOKEN

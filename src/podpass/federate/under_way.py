@@ -4,11 +4,10 @@
 There is one place for it, whatever is rotated, so there is one rotation at a time: the config map rotation-NAME in podpass-system.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from podpass.errors import ConfigError
+from podpass.federate import state_text
 from podpass.federate.issuer_move import KIND as MOVE
 from podpass.federate.issuer_move import IssuerMove
 from podpass.federate.plan import Caution
@@ -66,23 +65,6 @@ def read(client: KubeClient, federation: str) -> UnderWay | None:
     if found is None:
         return None
     text, origin = found.data.get(KEY, ""), f"The config map {NAMESPACE}/{name_of(federation)}"
-    if kind_of(text, origin=origin) == MOVE:
+    if state_text.kind_of(text, origin=origin) == MOVE:
         return UnderWay("--issuer", IssuerMove.from_text(text, origin=origin))
     return UnderWay("--key")
-
-
-def kind_of(text: str, *, origin: str) -> str:
-    """Return the kind of a rotation's text.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    try:
-        return str(json.loads(text)["kind"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(
-            f"{origin} is not a rotation that this podpass can read.",
-            "It is JSON with a kind.",
-            "Use the podpass that wrote it.",
-            code="config.rotation",
-        ) from error

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
 from podpass.errors import ConfigError, PlanError, UnexpectedAnswerError
-from podpass.federate import under_way
+from podpass.federate import state_text, under_way
 from podpass.federate.issuer_move import KIND as MOVE
 from podpass.federate.issuer_move import IssuerMove
 from podpass.federate.own_namespace import create_in, remove_if_empty
@@ -128,7 +128,7 @@ class Ledger(_Ledger[Rotation]):
     """The rotation of the signing key."""
 
     def _read(self, text: str, origin: str, made_at: datetime) -> Rotation:
-        if under_way.kind_of(text, origin=origin) == MOVE:
+        if state_text.kind_of(text, origin=origin) == MOVE:
             raise _other("a move of the issuer", "--issuer")
         found = Rotation.from_text(text, origin=origin)
         return replace(found, switched_at=_since(made_at, found.switched_at))
@@ -138,7 +138,7 @@ class MoveLedger(_Ledger[IssuerMove]):
     """The move of the issuer."""
 
     def _read(self, text: str, origin: str, made_at: datetime) -> IssuerMove:
-        if under_way.kind_of(text, origin=origin) != MOVE:
+        if state_text.kind_of(text, origin=origin) != MOVE:
             raise _other("a rotation of the signing key", "--key")
         found = IssuerMove.from_text(text, origin=origin)
         return replace(found, told_at=_since(made_at, found.told_at), switched_at=_since(made_at, found.switched_at))

@@ -5,20 +5,17 @@ The order keeps every token good at the cluster and at Google: a key is known ev
 stays known until the last one has ended. Going back is the same walk with the keys' parts exchanged, which is safe up to the step `retire`.
 """
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from podpass.errors import ConfigError, PlanError
+from podpass.errors import PlanError
+from podpass.federate import state_text
 from podpass.verify.compact import KID_LIMIT_CHARS
 
-_VERSION: Final = "podpass.dev/v1alpha1"
 _KIND: Final = "Rotation"
-# Kubernetes gives no token a longer life than 2^32 s; the longest that is met in life is a year.
-_LONGEST: Final = timedelta(seconds=1 << 32)
 
 
 class Phase(StrEnum):
@@ -129,18 +126,18 @@ class Rotation:
 
     def to_text(self) -> str:
         """Write it."""
-        value = {
-            "apiVersion": _VERSION,
-            "kind": _KIND,
-            "phase": self.phase.value,
-            "old": sorted(self.old),
-            "signer": self.signer,
-            "new": self.new,
-            "longestTokenSeconds": int(self.longest_token.total_seconds()),
-            "switchedAt": self.switched_at.isoformat() if self.switched_at else None,
-            "isBack": self.is_back,
-        }
-        return json.dumps(value, indent=1)
+        return state_text.write(
+            _KIND,
+            {
+                "phase": self.phase.value,
+                "old": sorted(self.old),
+                "signer": self.signer,
+                "new": self.new,
+                "longestTokenSeconds": int(self.longest_token.total_seconds()),
+                "switchedAt": self.switched_at.isoformat() if self.switched_at else None,
+                "isBack": self.is_back,
+            },
+        )
 
     @classmethod
     def from_text(cls, text: str, *, origin: str) -> Self:
@@ -149,27 +146,17 @@ class Rotation:
         Raises:
             ConfigError: It is no rotation, or one of another version.
         """
-        try:
-            return cls._read(json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ConfigError(
-                f"{origin} is not a rotation that this podpass can read.",
-                f"It is JSON with apiVersion {_VERSION} and kind {_KIND}.",
-                "Use the podpass that wrote it.",
-                code="config.rotation",
-            ) from error
+        return state_text.read(text, _KIND, cls._read, what="a rotation", origin=origin)
 
     @classmethod
     def _read(cls, value: dict[str, Any]) -> Self:
-        if (value["apiVersion"], value["kind"]) != (_VERSION, _KIND):
-            raise ValueError(value["apiVersion"])
         found = cls(
             phase=Phase(value["phase"]),
             old=frozenset(_kid(each) for each in value["old"]) if isinstance(value["old"], list) else frozenset(),
             signer=_kid(value["signer"]),
             longest_token=timedelta(seconds=int(value["longestTokenSeconds"])),
             new=_kid(value["new"]) if value["new"] else "",
-            switched_at=datetime.fromisoformat(value["switchedAt"]) if value["switchedAt"] else None,
+            switched_at=state_text.moment(value["switchedAt"]),
             is_back=value["isBack"] is True,
         )
         if not found._is_sound():
@@ -181,9 +168,9 @@ class Rotation:
         has_new = bool(self.new) or self.phase is Phase.ANNOUNCE or (self.is_back and self.phase not in {Phase.SWITCH, Phase.WAIT})
         # Forward nobody comes past the wait without it; back it is left out where the new key has never signed.
         must_wait = {Phase.WAIT} if self.is_back else {Phase.WAIT, Phase.RETIRE, Phase.FORGET, Phase.DONE}
-        has_moment = self.wait_ends.tzinfo is not None if self.wait_ends else self.phase not in must_wait
+        has_moment = self.wait_ends is not None or self.phase not in must_wait
         are_keys = self.signer in self.old and self.new not in self.old
-        return has_new and has_moment and are_keys and timedelta() < self.longest_token <= _LONGEST
+        return has_new and has_moment and are_keys and timedelta() < self.longest_token <= state_text.LONGEST_TOKEN
 
 
 def _kid(value: object) -> str:

@@ -45,7 +45,9 @@ def test_what_was_written_is_read_again(rotation: Rotation) -> None:
     assert Rotation.from_text(rotation.to_text(), origin="here") == rotation
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", BEGUN.to_text().replace("announce", "dance"), BEGUN.to_text().replace("v1alpha1", "v9")])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[" * 100_000, BEGUN.to_text().replace("announce", "dance"), BEGUN.to_text().replace("v1alpha1", "v9")]
+)
 def test_what_is_no_rotation_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="not a rotation that this podpass can read"):
         Rotation.from_text(text, origin="here")
