@@ -116,10 +116,10 @@ def _identity(node: Node) -> str:
     Raises:
         ConfigError: The node does not say which machine it is.
     """
-    if not node.machine_id and not node.boot_id:
+    if not node.boot_id:  # machines that were made from one image may have one machine id
         raise ConfigError(
             f"The node {node.name} does not say which machine it is.",
-            "Its status has neither a machine id nor a boot id, so nobody can tell whether the right machine is reached.",
+            "Its status has no boot id, so nobody can tell whether the right machine is reached.",
             "Look at its kubelet.",
             code="config.nodes",
         )

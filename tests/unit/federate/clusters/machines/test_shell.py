@@ -62,9 +62,10 @@ def test_a_machine_that_is_not_the_node_gets_nothing_done(tmp_path: Path) -> Non
     assert not (tmp_path / "pwned").exists()
 
 
-def test_a_node_that_does_not_say_which_machine_it_is_is_not_reached(tmp_path: Path) -> None:
+@pytest.mark.parametrize("machine_id", ["", "0" * 32])
+def test_a_node_that_does_not_say_which_machine_it_is_is_not_reached(tmp_path: Path, machine_id: str) -> None:
     with pytest.raises(ConfigError, match="does not say which machine it is"):
-        shell(tmp_path, "exec sh").run(Node("cp-1"), "true")
+        shell(tmp_path, "exec sh").run(Node("cp-1", machine_id=machine_id), "true")
     assert not (tmp_path / "told").exists()
 
 
