@@ -14,7 +14,7 @@ from queue import Queue
 
 import httpx2
 
-_TIME_LIMIT_S = 30
+_TIME_LIMIT_S = 60
 
 
 class SidecarProcess:
