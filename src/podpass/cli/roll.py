@@ -44,8 +44,8 @@ def command(*, stage: str, file: Path, yes: bool) -> None:
     from podpass.federate.clusters.roll import Roll
 
     seen = examine(file)
-    check_driven(seen.distribution)
     _check_move(seen, stage)
+    check_driven(seen.distribution)
     nodes = _nodes(seen, stage)
     driven = drive(seen.distribution, seen.federation.cluster, seen.evidence, seen.access, nodes)
     told = tuple(driven.machines.flags(node) for node in nodes)
