@@ -18,7 +18,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from podpass.client.bearer import AUTHORIZATION, UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
 from podpass.errors import ConfigError
-from podpass.net.direct import through_a_proxy
+from podpass.net.direct import place, through_a_proxy
 
 __all__ = ["BearerAuth"]
 
@@ -79,7 +79,7 @@ def _was_read(url: str) -> ConfigError:
     """Return the error for a session that has proxies of its own; a session tells nobody of them before it sends."""
     parts = urlsplit(url)
     return ConfigError(
-        f"The token that was sent to {parts.scheme}://{parts.netloc} went through a proxy of the session: it has read it.",
+        f"The token that was sent to {parts.scheme}://{place(parts.netloc)} went through a proxy of the session: it has read it.",
         "It is not https, and the session was given `proxies` of its own, which requests shows to nobody before it sends.",
         f"Set session.proxies['http://{parts.hostname}'] = '', so that requests go there directly, or use https.",
         code="config.token-proxy",

@@ -34,11 +34,16 @@ def is_in_the_clear(event: str, info: Mapping[str, Any]) -> bool:
     return target.lower().startswith((b"http://", b"https://"))
 
 
+def place(netloc: str) -> str:
+    """Return host and port; a URL may have a user and a password before them, which are no error's to say."""
+    return netloc.rpartition("@")[2]
+
+
 def through_a_proxy(url: str) -> ConfigError:
     """Return the error for a request that is not sent, since a proxy would read it."""
     parts = urlsplit(url)
     return ConfigError(
-        f"No token is sent to {parts.scheme}://{parts.netloc}: a proxy is on the way.",
+        f"No token is sent to {parts.scheme}://{place(parts.netloc)}: a proxy is on the way.",
         "It is not https, so the proxy, and everybody between here and there, could take the token.",
         f"Add {parts.hostname} to NO_PROXY, so that requests go there directly, or use https.",
         code="config.token-proxy",
