@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import asyncio
 import contextlib
 import json
 import threading
@@ -10,9 +11,15 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
 from podpass.errors import ConfigError
 from podpass.sandbox.cluster import IssuerChange
+from podpass.sandbox.kubernetes.authentication import ANONYMOUS
+from podpass.sandbox.kubernetes.authorization import Action
+from podpass.sandbox.kubernetes.request import ApiRequest
+from podpass.sandbox.kubernetes.status import StatusError
 from podpass.sandbox.settings import SandboxSettings
 from unit.sandbox.kubernetes.api_world import ApiWorld
 
@@ -279,6 +286,15 @@ def test_what_no_cluster_has_is_404(api_world: ApiWorld, path: str) -> None:
 def test_body_over_the_limit_is_413(api_world: ApiWorld) -> None:
     answer = api_world.admin.post(CONFIG_MAPS, content=b" " * (3 * 1024 * 1024 + 1), headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
+
+
+def test_a_client_that_goes_before_its_body_has_come_is_no_failure_of_the_server() -> None:
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    request = ApiRequest(Request({"type": "http", "headers": []}, gone), ANONYMOUS, Action("create"))
+    with pytest.raises(StatusError, match="The client has gone"):
+        asyncio.run(request.raw())
 
 
 def test_warning_carries_no_line_end_into_the_headers(api_world: ApiWorld) -> None:
