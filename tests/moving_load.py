@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pods that exchange their tokens and callers of a guarded service, while the cluster moves to another issuer."""
 
-import itertools
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import yaml
 from google.auth import identity_pool
 from google.auth.transport.requests import Request
 
-from podpass.errors import NeighbourError, PodpassError, UnavailableError
+from background_load import Load, Task, running
+from podpass.errors import PodpassError
 from podpass.exchange.credential_config import load_credential_config
 from podpass.exchange.exchanger import CLOUD_PLATFORM, Exchanger
 from podpass.exchange.provider_list import SUFFIX
@@ -31,28 +31,6 @@ from podpass.kube.tokens import request_token
 from podpass.names import Secret, ServiceAccountRef
 
 AUDIENCE = "https://orders.example"
-
-
-@dataclass
-class Load:
-    """What was done, and who was refused."""
-
-    done: "itertools.count[int]" = field(default_factory=itertools.count)
-    refused: list[str] = field(default_factory=list)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def again_and_again(self, once: Callable[[], None], pause_s: float) -> None:
-        while not self.ended.wait(pause_s):
-            try:
-                once()
-            except UnavailableError as error:
-                self.refused.append(f"unavailable: {error}")
-            except NeighbourError:
-                continue  # an API server that restarts; a load balancer leads to another one
-            except Exception as error:  # noqa: BLE001 - all of it is told
-                self.refused.append(f"{type(error).__name__}: {error}")
-            else:
-                next(self.done)
 
 
 @dataclass
@@ -168,24 +146,14 @@ def caller(clients: Sequence[KubeClient], account: ServiceAccountRef, issuers: S
 
 
 @contextmanager
-def loaded(workload: Workload, others: Iterable[tuple[Callable[[], None], float]], *, pods: int, pause_s: float) -> Iterator[Load]:
+def loaded(workload: Workload, others: Iterable[Task], *, pods: int, pause_s: float) -> Iterator[Load]:
     """Have pods exchange while the block runs, and others do what they do, with their pauses."""
-    load = Load()
     workload.sync()
 
     def sync() -> None:
-        while not load.ended.wait(0.2):
-            with suppress(PodpassError):
-                workload.sync()
+        with suppress(PodpassError):
+            workload.sync()
 
-    threads = [threading.Thread(target=sync)]
-    threads += [threading.Thread(target=load.again_and_again, args=(workload.pod(), pause_s)) for _ in range(pods)]
-    threads += [threading.Thread(target=load.again_and_again, args=other) for other in others]
-    for thread in threads:
-        thread.start()
-    try:
+    exchanges = [(workload.pod(), pause_s) for _ in range(pods)]
+    with running([(sync, 0.2)]), running([*exchanges, *others]) as load:
         yield load
-    finally:
-        load.ended.set()
-        for thread in threads:
-            thread.join()

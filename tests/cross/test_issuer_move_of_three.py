@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from background_load import Load
 from cross.three_servers import ThreeServers
-from moving_load import Load, Reader, Workload, caller, loaded
+from moving_load import Reader, Workload, caller, loaded
 from podpass.config.federation import Federation
 from podpass.config.reading import load
 from podpass.errors import ConfigError

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The signing key of three real kube-apiservers is rotated, one server after the other, under load: nobody is refused."""
 
-import itertools
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,13 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from background_load import Load, running
 from cross.three_servers import ThreeServers
 from podpass.config.reading import load
 from podpass.discovery.api_server import ApiServerOrigin
 from podpass.discovery.key_cache import KeyCache
 from podpass.discovery.kube import KubeApi
 from podpass.discovery.patience import patiently
-from podpass.errors import ConfigError, NeighbourError, UnavailableError
+from podpass.errors import ConfigError
 from podpass.federate.apply import apply
 from podpass.federate.planning import prepare
 from podpass.federate.rotation import servers
@@ -90,41 +89,13 @@ class Administrator:
         self.said.append(f"{rotation.phase}: {detail}")
 
 
-@dataclass
-class Load:
-    """Pods that exchange tokens and callers of a guarded service; what each did, and who was refused."""
-
-    done: "itertools.count[int]" = field(default_factory=itertools.count)
-    refused: list[str] = field(default_factory=list)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def again_and_again(self, once: Callable[[], None], pause_s: float) -> None:
-        while not self.ended.wait(pause_s):
-            try:
-                once()
-            except UnavailableError as error:
-                self.refused.append(f"unavailable: {error}")
-            except NeighbourError:
-                continue  # a server that restarts; a load balancer leads to another one
-            except Exception as error:  # noqa: BLE001 - all of it is told
-                self.refused.append(f"{type(error).__name__}: {error}")
-            else:
-                next(self.done)
-
-
 @contextmanager
 def loaded(sides: LiveSides, plane: ThreeServers) -> Iterator[Load]:
-    load = Load()
+    """Have pods exchange tokens, and somebody call a guarded service."""
     with ExitStack() as stack:
         clients = [stack.enter_context(plane.client(number)) for number in range(3)]
-        pods = [threading.Thread(target=load.again_and_again, args=(_pod(sides, clients), 0.5)) for _ in range(PODS)]
-        caller = threading.Thread(target=load.again_and_again, args=(_caller(clients), 1 / REQUESTS_A_SECOND))
-        for thread in (*pods, caller):
-            thread.start()
-        yield load
-        load.ended.set()
-        for thread in (*pods, caller):
-            thread.join()
+        pods = [(_pod(sides, clients), 0.5) for _ in range(PODS)]
+        yield stack.enter_context(running([*pods, (_caller(clients), 1 / REQUESTS_A_SECOND)]))
 
 
 def _pod(sides: LiveSides, clients: list[KubeClient]) -> Callable[[], None]:

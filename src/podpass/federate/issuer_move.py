@@ -253,7 +253,7 @@ class IssuerMove:
         Raises:
             ConfigError: It is no move, or one of another version.
         """
-        return state_text.read(text, KIND, cls._read, what="a move of the issuer", origin=origin)
+        return state_text.read(text, KIND, cls._read, origin=origin)
 
     @classmethod
     def _read(cls, value: dict[str, Any]) -> Self:

@@ -24,14 +24,13 @@ def write(kind: str, state: Mapping[str, object]) -> str:
     return json.dumps({"apiVersion": VERSION, "kind": kind, **state}, indent=1)
 
 
-def read(text: str, kind: str, build: Callable[[dict[str, Any]], S], *, what: str, origin: str) -> S:
+def read(text: str, kind: str, build: Callable[[dict[str, Any]], S], *, origin: str) -> S:
     """Read what `write` wrote.
 
     Args:
         text: It.
         kind: Which kind it has to be.
         build: Makes the state of the parsed text; ConfigError, ValueError, KeyError, TypeError and the like mean that it is none.
-        what: What it should be, in words.
         origin: Where it was found, in words.
 
     Raises:
@@ -43,7 +42,7 @@ def read(text: str, kind: str, build: Callable[[dict[str, Any]], S], *, what: st
             raise ValueError(value["apiVersion"])
         return build(value)
     except _UNREADABLE as error:
-        raise _unreadable(origin, what, f"It is JSON with apiVersion {VERSION} and kind {kind}.") from error
+        raise _unreadable(origin, f"apiVersion {VERSION} and kind {kind}") from error
 
 
 def kind_of(text: str, *, origin: str) -> str:
@@ -55,7 +54,7 @@ def kind_of(text: str, *, origin: str) -> str:
     try:
         return str(json.loads(text)["kind"])
     except _UNREADABLE as error:
-        raise _unreadable(origin, "a rotation", "It is JSON with a kind.") from error
+        raise _unreadable(origin, "a kind") from error
 
 
 def moment(value: object) -> datetime | None:
@@ -72,5 +71,10 @@ def moment(value: object) -> datetime | None:
     return found
 
 
-def _unreadable(origin: str, what: str, why: str) -> ConfigError:
-    return ConfigError(f"{origin} is not {what} that this podpass can read.", why, "Use the podpass that wrote it.", code="config.rotation")
+def _unreadable(origin: str, form: str) -> ConfigError:
+    return ConfigError(
+        f"{origin} is not a rotation that this podpass can read.",
+        f"It is JSON with {form}.",
+        "Use the podpass that wrote it.",
+        code="config.rotation",
+    )

@@ -108,7 +108,7 @@ def test_what_was_written_is_read_again(move: IssuerMove) -> None:
 def test_a_state_that_no_move_has_is_refused(written: str, forged: str) -> None:
     text = WAITING.to_text()
     assert written in text
-    with pytest.raises(ConfigError, match="not a move of the issuer that this podpass can read"):
+    with pytest.raises(ConfigError, match="not a rotation that this podpass can read"):
         IssuerMove.from_text(text.replace(written, forged), origin="here")
 
 
@@ -116,7 +116,7 @@ def test_a_state_that_no_move_has_is_refused(written: str, forged: str) -> None:
 def test_past_the_wait_without_a_switch_is_a_state_that_no_move_has(phase: str) -> None:
     text = WAITING.to_text().replace('"phase": "wait"', f'"phase": "{phase}"')
     assert IssuerMove.from_text(text, origin="here").phase == phase
-    with pytest.raises(ConfigError, match="not a move of the issuer that this podpass can read"):
+    with pytest.raises(ConfigError, match="not a rotation that this podpass can read"):
         IssuerMove.from_text(text.replace('"switchedAt": "2026-11-22T08:00:00+00:00"', '"switchedAt": null'), origin="here")
 
 

@@ -146,7 +146,7 @@ class Rotation:
         Raises:
             ConfigError: It is no rotation, or one of another version.
         """
-        return state_text.read(text, _KIND, cls._read, what="a rotation", origin=origin)
+        return state_text.read(text, _KIND, cls._read, origin=origin)
 
     @classmethod
     def _read(cls, value: dict[str, Any]) -> Self:
