@@ -81,8 +81,18 @@ class _Ledger(ABC, Generic[S]):
         self._write({under_way.KEY: state.to_text(), _SERVERS: _text(self._servers)})
 
     def met(self, servers: Collection[str]) -> None:
-        """Keep API servers that the rotation has met."""
+        """Keep API servers that the rotation has met.
+
+        Raises:
+            UnexpectedAnswerError: There are more than can be; kept, they could not be read any more.
+        """
         after = self._servers | frozenset(servers)
+        if len(after) > _SERVERS_AT_MOST:
+            raise UnexpectedAnswerError(
+                f"The cluster lists {len(servers)} API servers, {len(after)} with those that this rotation has met.",
+                f"Nobody has more than {_SERVERS_AT_MOST}.",
+                "Look who writes the EndpointSlice kubernetes in the namespace default, then resume; --removed-server gives one up.",
+            )
         if after != self._servers and self._known is not None:
             self._write({**self._known.data, _SERVERS: _text(after)})
         self._servers = after

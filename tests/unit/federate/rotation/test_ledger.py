@@ -70,6 +70,16 @@ def test_a_server_that_the_rotation_never_met_cannot_be_given_up() -> None:
         ledger.lost([B])
 
 
+def test_a_list_of_servers_without_end_is_not_kept() -> None:
+    there = cluster(kept(servers=json.dumps([A])))
+    ledger = Ledger(there.client(), "shop")
+    ledger.read()
+    with pytest.raises(UnexpectedAnswerError, match="lists 100 API servers, 101 with those"):
+        ledger.met([f"https://10.1.0.{number}:6443" for number in range(100)])
+    assert ledger.servers == {A}
+    assert len(there.asked) == 1
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '["x"]', '["https://a\\u001b[2J"]', json.dumps([f"https://{n}" for n in range(101)])])
 def test_servers_that_nobody_can_have_met_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="does not say which API servers the rotation has met"):
