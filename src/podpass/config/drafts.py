@@ -136,15 +136,20 @@ def selector(
     """Return the selector; ConfigError where it says two things about namespaces, or takes accounts without a label unsaid."""
     labels = LabelSelector.of(match_labels, match_expressions)
     if namespaces and namespace_selector is not None:
-        what = "This selector names namespaces, and selects some."
-        raise ConfigError(what, "", "Write one of namespaces and namespaceSelector; for both, make two workloads.", code="config.selector")
+        hint = "Write one of namespaces and namespaceSelector; for both, make two workloads."
+        raise ConfigError("This selector names namespaces, and selects some.", "", hint, code="config.selector")
     if labels.takes_unlabelled and not everything:
         why = "Whoever makes one there would have these roles without asking for them."
-        hint = "Write matchLabels, or say everything: true."
-        raise ConfigError("This selector takes every account, also one without a label.", why, hint, code="config.selector")
+        raise ConfigError(
+            "This selector takes every account, also one without a label.",
+            why,
+            "Write matchLabels, or say everything: true.",
+            code="config.selector",
+        )
     if everything and not labels.takes_unlabelled:
-        what = "everything: true stands beside labels that an account has to have."
-        raise ConfigError(what, "", "Remove it, or the labels.", code="config.selector")
+        raise ConfigError(
+            "everything: true stands beside labels that an account has to have.", "", "Remove it, or the labels.", code="config.selector"
+        )
     return AccountSelector(labels, namespaces, namespace_selector, at_most)
 
 

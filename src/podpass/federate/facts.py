@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from podpass.errors import ConfigError
 from podpass.names import ServiceAccountRef
 
 
@@ -28,3 +29,18 @@ class Facts:
     project_number: str
     account_uids: Mapping[ServiceAccountRef, str] = field(default_factory=dict)
     api_audiences: frozenset[str] | None = None
+
+    def account(self) -> ServiceAccountRef:
+        """Return a workload's account, whose tokens show who signs; the same one each time.
+
+        Raises:
+            ConfigError: None is there.
+        """
+        if not self.account_uids:
+            raise ConfigError(
+                "No workload's Kubernetes account is there, so no token can show who signs.",
+                "",
+                "Create one of those that the federation file names.",
+                code="config.workload",
+            )
+        return min(self.account_uids)

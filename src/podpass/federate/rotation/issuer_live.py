@@ -9,7 +9,6 @@ from typing import Final, Self
 import httpx2
 
 from podpass.config.federation import Federation, Workload
-from podpass.errors import ConfigError
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate import desired, doctor
 from podpass.federate.apply import apply
@@ -23,7 +22,7 @@ from podpass.federate.rotation.servers import ControlPlane, ask_all
 from podpass.federate.safety import Allowances
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
-from podpass.names import PoolName, ProviderName, ServiceAccountRef
+from podpass.names import PoolName, ProviderName
 
 # What a move is about; everything else that a plan may hold is left to `podpass apply`.
 _OF_A_MOVE: Final = frozenset({Kind.API, Kind.BUCKET, Kind.OBJECT, Kind.PROVIDER, Kind.CONFIG_MAP})
@@ -74,7 +73,7 @@ class MoveSides:
 
     def control_plane(self, *, thoroughly: bool = True) -> ControlPlane:
         """Ask every API server."""
-        return ask_all(self.cluster, self.account(), self.audience, self.issuers, thoroughly=thoroughly)
+        return ask_all(self.cluster, self.facts.account(), self.audience, self.issuers, thoroughly=thoroughly)
 
     def act(self, move: IssuerMove) -> tuple[str, ...]:
         """Bring about what the step at hand asks for, as its state is written down; return the addresses of what was changed."""
@@ -102,18 +101,6 @@ class MoveSides:
         """Return the pods that were there before a moment; None where nobody may look."""
         found = pods.read(self.cluster, self.workloads)
         return None if found is None else [pod.name for pod in found if pod.started_at < moment]
-
-    def account(self) -> ServiceAccountRef:
-        """Return an account whose tokens show who signs."""
-        there = sorted(self.facts.account_uids)
-        if not there:
-            raise ConfigError(
-                "No workload's Kubernetes account is there, so no token can show which issuer signs.",
-                "",
-                "Create one of those that the federation file names.",
-                code="config.workload",
-            )
-        return there[0]
 
     def _name(self, standing: Standing) -> ProviderName:
         return PoolName(self.facts.project_number, self.federation.google.pool.id).provider(standing.provider)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import httpx2
 
 from podpass.config.federation import Federation
-from podpass.errors import ConfigError
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate import desired, doctor
 from podpass.federate.facts import Facts
@@ -17,7 +16,6 @@ from podpass.federate.rotation import gates
 from podpass.federate.rotation.servers import ControlPlane, ask_all
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
-from podpass.names import ServiceAccountRef
 from podpass.verify import KeySet
 
 
@@ -41,7 +39,7 @@ class LiveSides:
 
     def control_plane(self, *, thoroughly: bool = True) -> ControlPlane:
         """Ask every API server."""
-        return ask_all(self.cluster, self._account(), self._audience, thoroughly=thoroughly)
+        return ask_all(self.cluster, self.facts.account(), self._audience, thoroughly=thoroughly)
 
     def publish(self, needed: Collection[str]) -> list[str]:
         """Let Google have the keys that the cluster serves now, and no others; nothing, with the reasons, where a needed one is missing."""
@@ -67,15 +65,3 @@ class LiveSides:
     @property
     def _audience(self) -> str:
         return desired.provider_name(self.federation, self.facts).audience
-
-    def _account(self) -> ServiceAccountRef:
-        """Return an account whose tokens show who signs."""
-        there = tuple(self.facts.account_uids)
-        if not there:
-            raise ConfigError(
-                "No workload's Kubernetes account is there, so no token can show which key signs.",
-                "",
-                "Create one of those that the federation file names.",
-                code="config.workload",
-            )
-        return there[0]

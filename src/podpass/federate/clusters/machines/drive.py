@@ -16,6 +16,7 @@ from podpass.federate.clusters.roll import Machines
 from podpass.federate.clusters.sheets.kubeadm import kept_configuration
 from podpass.federate.clusters.talosctl import Talosctl
 from podpass.kube.kubeconfig import ClusterAccess
+from podpass.names.secret import redact
 
 Runtime = Literal["docker", "podman", "nerdctl"]
 """What runs kind's nodes."""
@@ -127,7 +128,11 @@ def _published(runtime: Runtime) -> Callable[[Node], str]:
             done = call(words, b"", f"`{' '.join(words)}`")
             lines = done.stdout.decode("utf-8", "replace").split()
             if done.returncode or not lines:
-                raise UnexpectedAnswerError(f"{runtime} publishes no port of {node.name}'s API server.")
+                raise UnexpectedAnswerError(
+                    f"{runtime} publishes no port of {node.name}'s API server.",
+                    redact(done.stderr.decode("utf-8", "replace").strip()) or "It printed none.",
+                    f"Look at `{' '.join(words)}`.",
+                )
             found[node.name] = f"https://{lines[0]}"
         return found[node.name]
 

@@ -164,7 +164,11 @@ class KeptConfiguration:
 def _kept(cluster: KubeClient) -> ConfigMap:
     found = get_config_map(cluster, "kube-system", "kubeadm-config")
     if found is None:
-        raise UnexpectedAnswerError("The cluster does not keep kube-system/kubeadm-config any more.")
+        raise UnexpectedAnswerError(
+            "The cluster does not keep kube-system/kubeadm-config any more.",
+            "It was there when the command began; `kubeadm upgrade` needs it too.",
+            "Write it back with `kubeadm init phase upload-config kubeadm --config FILE`, then run the command again.",
+        )
     return found
 
 
@@ -259,4 +263,6 @@ def _text(content: bytes, node: Node) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise UnexpectedAnswerError(f"{_where(node)} is no text.", redact(repr(content[:40]))) from None
+        raise UnexpectedAnswerError(
+            f"{_where(node)} is no text.", redact(repr(content[:40])), "Put a copy of before in its place."
+        ) from None

@@ -162,7 +162,9 @@ def _server(files: Files, node: Node, program: Program) -> str:
 def _digest(content: bytes, node: Node) -> str:
     found = content.decode("ascii", "replace").strip()
     if len(found) != hashlib.sha256().digest_size * 2 or not found.isalnum():
-        raise UnexpectedAnswerError(f"{node.name} has no digest of its configuration.", "Does it have sha256sum?")
+        raise UnexpectedAnswerError(
+            f"{node.name} has no digest of its configuration.", "Its sha256sum gave none.", "Install coreutils or busybox there."
+        )
     return found
 
 
@@ -170,4 +172,4 @@ def _text(content: bytes, node: Node) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise UnexpectedAnswerError(f"A file of the configuration of {node.name} is no text.") from None
+        raise UnexpectedAnswerError(f"A file of the configuration of {node.name} is no text.", "It is not UTF-8.", "Correct it.") from None

@@ -145,5 +145,5 @@ def _mapping(content: str, where: str) -> dict[Any, Any]:
         problem = getattr(error, "problem", None) or "it cannot be read"
         raise UnexpectedAnswerError(f"{where} is no YAML.", f"{str(problem).capitalize()}.", "Correct it.") from None
     if document is not None and not isinstance(document, dict):
-        raise UnexpectedAnswerError(f"{where} is no mapping.", "", "Correct it.")
+        raise UnexpectedAnswerError(f"{where} is no mapping.", "k3s and RKE2 read keys and values.", "Correct it.")
     return document or {}

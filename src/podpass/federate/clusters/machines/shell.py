@@ -70,7 +70,11 @@ class CommandShell:
             words_of_it = redact(done.stderr.decode("utf-8", "replace").strip())[-_SHOWN_CHARS:]
             if done.returncode:
                 raise UnreachableError(f"{shown} failed.", words_of_it, "Correct it, and run the command again.")
-            raise UnexpectedAnswerError(f"{shown} did not run the script to its end.", words_of_it or "It printed nothing of it.")
+            raise UnexpectedAnswerError(
+                f"{shown} did not run the script to its end.",
+                words_of_it or "It printed nothing of it.",
+                "Let it run a shell on the node that reads the script from standard input; `sh` at its end does.",
+            )
         if answer.refused:
             why, cure = {**_CURES, **(refusals or {})}.get(answer.refused, ("", ""))
             if answer.refused == "other-machine":
