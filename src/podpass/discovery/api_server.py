@@ -106,6 +106,7 @@ class InClusterApi:
         self._http: httpx2.Client | None = None
         self._made_for: tuple[int, int] | None = None
         survive(self)
+        web.import_now()
 
     @classmethod
     def find(cls, environ: Mapping[str, str] | None = None, folder: Path = FOLDER) -> "InClusterApi":

@@ -72,6 +72,7 @@ class OidcOrigin:
         self._deadline_s = deadline_s
         self._located: _Located | None = None
         _check_scheme(issuer, may_be_http=insecure_loopback_http)
+        web.import_now()
 
     def fetch(self, now: datetime) -> Published:
         """Ask for the keys; see `KeyOrigin`."""

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from podpass.errors import ConfigError, UnexpectedAnswerError, UnreachableError
 from podpass.names.secret import redact
 from podpass.net.deadline import Deadline
 from podpass.net.direct import PAST_PROXIES
+from podpass.net.forks import unforked
 
 if TYPE_CHECKING:  # costs more to import than all of this room, and serves it a few times an hour
     import httpx2
@@ -59,6 +61,16 @@ class Answer:
     max_age: timedelta | None = None
 
 
+def import_now() -> None:
+    """Import what a call needs, here and not in the thread that makes it.
+
+    A process that forks while a thread imports leaves the module locked in the child for ever, and with it every call; greenlets of gevent
+    that import the same at once wait for each other. Takes some 150 ms, once.
+    """
+    for name in ("httpx2", "httpcore2", "encodings.idna"):
+        import_module(name)
+
+
 def new_http(ca_file: Path | None = None, *, trust_env: bool = True) -> "httpx2.Client":
     """Return a client that checks certificates by the machine's authorities, or by those in a file alone.
 
@@ -69,15 +81,20 @@ def new_http(ca_file: Path | None = None, *, trust_env: bool = True) -> "httpx2.
     Raises:
         ConfigError: The file cannot be read or holds no certificate.
     """
-    import httpx2  # noqa: PLC0415 - see above
+    with unforked():
+        import httpx2  # noqa: PLC0415 - see above
 
+        agent = {"user-agent": f"podpass/{podpass.__version__}", "accept-encoding": "identity"}
+        verify = True if ca_file is None else _authorities(ca_file)
+        return httpx2.Client(verify=verify, headers=agent, trust_env=trust_env, follow_redirects=False, mounts=PAST_PROXIES)
+
+
+def _authorities(ca_file: Path) -> ssl.SSLContext:
     try:
-        verify = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
+        return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         what = f"The certificate authority in {ca_file} cannot be used."
         raise ConfigError(what, f"{error.strerror or error}.", "Name a file of certificates in PEM.", code="config.ca-file") from error
-    agent = {"user-agent": f"podpass/{podpass.__version__}", "accept-encoding": "identity"}
-    return httpx2.Client(verify=verify, headers=agent, trust_env=trust_env, follow_redirects=False, mounts=PAST_PROXIES)
 
 
 def ask(http: "httpx2.Client", question: Question, deadline: Deadline) -> Answer:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from podpass.net.forks import survive
+from podpass.net.threads import start
 
 if TYPE_CHECKING:  # costs more to import than the rest of this room
     from concurrent.futures import Future
@@ -49,26 +50,12 @@ class Pool:
 
         flight: Future[T] = Future()
         flight.set_running_or_notify_cancel()
-        entry = flight, work
         with self._lock:
-            self._line.append(entry)
-            needs_thread = self._running < self._threads
-            self._running += needs_thread
-        if needs_thread:
-            self._start(entry)
+            if self._running < self._threads:
+                start(self._run, self._name)
+                self._running += 1
+            self._line.append((flight, work))
         return flight
-
-    def _start(self, entry: "tuple[Future[Any], Callable[[], Any]]") -> None:
-        # Without the lock: it may be from before gevent's patches, and the start of a patched thread runs that thread.
-        try:
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
-        except RuntimeError:
-            with self._lock:
-                self._running -= 1
-                if entry not in self._line:  # another thread has it
-                    return
-                self._line.remove(entry)
-            raise
 
     def _run(self) -> None:
         while True:

@@ -8,9 +8,11 @@ process between requests, the thread is frozen too, which does no harm: each req
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from podpass.net.forks import survive
+from podpass.net.threads import start
 
 # Not longer: the machine's clock may be set, or the process may have been frozen.
 _PAUSE_LIMIT_S: Final = 30.0
@@ -35,27 +37,29 @@ class Tender:
     def __init__(self, caches: Callable[[], Sequence[Tended]]) -> None:
         self._caches = caches
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._runs = False
+        self._stop: threading.Event | None = None
+        self._is_over = False
         survive(self)
 
     def ensure(self) -> None:
         """Start the thread, if it does not run in this process."""
         with self._lock:
-            if not self._runs and not self._stop.is_set():
-                self._runs = True
-                threading.Thread(target=self.run, args=(self._stop.wait,), name="podpass-tender", daemon=True).start()
+            if self._stop is None and not self._is_over:
+                # As late as this: gevent patches a server's workers after the fork.
+                stop = threading.Event()
+                start(partial(self.run, stop.wait), "podpass-tender")
+                self._stop = stop
 
     def wake_in_child(self) -> None:
         """Start anew after a fork; see `forks`. The thread starts with the first use of a cache."""
-        self._lock, self._runs = threading.Lock(), False
-        is_stopped, self._stop = self._stop.is_set(), threading.Event()
-        if is_stopped:
-            self._stop.set()
+        self._lock, self._stop = threading.Lock(), None
 
     def stop(self) -> None:
         """End the thread, soon."""
-        self._stop.set()
+        with self._lock:
+            self._is_over = True
+            if self._stop is not None:
+                self._stop.set()
 
     def run(self, wait: Callable[[float], bool]) -> None:
         """Tend the caches until `wait`, called with the seconds until there is something to do, returns true."""

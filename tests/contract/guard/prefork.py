@@ -61,8 +61,6 @@ def _serve(run: Callable[..., None], worker: str = "") -> Callable[[Guard, FarHa
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         app = wsgi.GuardMiddleware(handler.wsgi, guard)
-        # Imported by two greenlets at once, it would be waited for for ever: gevent makes no greenlet's lock of Python's import locks.
-        import_module("httpcore2")
         child = multiprocessing.get_context("fork").Process(target=_child, args=(run, app, listener, worker), daemon=False)
         child.start()
         assert child.pid

@@ -153,7 +153,10 @@ def test_the_tender_comes_when_something_is_due_and_half_a_minute_later_at_most(
 def test_a_tender_runs_once_until_it_is_stopped() -> None:
     tender = Tender(tuple)
     tender.ensure()
+    runs = tender._stop
     tender.ensure()
+    assert tender._stop is runs is not None
     tender.stop()
     tender.ensure()
-    assert tender._runs
+    assert tender._stop is runs
+    assert runs.is_set()

@@ -199,12 +199,12 @@ def test_a_ring_that_was_made_before_the_fork_keeps_its_keys_fresh_in_the_child(
         def names() -> set[str]:
             return {thread.name for thread in threading.enumerate()}
 
-        assert "podpass-tender" in names()
+        wait_for(lambda: "podpass-tender" in names())
 
         def work() -> None:
             assert "podpass-tender" not in names()
             assert keys.find("k1").kid == "k1"
-            assert "podpass-tender" in names()
+            wait_for(lambda: "podpass-tender" in names())
             assert ring.keys_of(trusted) is keys
             ring.close()
             wait_for(lambda: "podpass-tender" not in names())

@@ -55,19 +55,3 @@ def test_work_that_raises_ends_its_flight_and_not_its_thread() -> None:
     broken, next_one = pool.launch(lambda: 1 // 0), pool.launch(lambda: 2)
     assert isinstance(broken.exception(10), ZeroDivisionError)
     assert next_one.result(10) == 2
-
-
-def test_a_thread_is_not_started_under_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As under gevent, which runs a new greenlet at once, while a lock that was made before is a real one."""
-    pool = Pool("at-once", 1)
-
-    class AtOnce:
-        def __init__(self, *, target: Callable[[], None], **_: object) -> None:
-            self._target = target
-
-        def start(self) -> None:
-            assert not pool._lock.locked()
-            self._target()
-
-    monkeypatch.setattr(threading, "Thread", AtOnce)
-    assert pool.launch(lambda: 7).result(0) == 7
