@@ -6,6 +6,7 @@ A process of its own, with one thread, so that forking it is safe.
 
 import json
 import os
+import signal
 import sys
 import traceback
 from datetime import timedelta
@@ -45,6 +46,8 @@ def child(task: dict[str, Any]) -> None:
     os._exit(code)
 
 
+# However the tests were started: what a shell runs in the background ignores Ctrl-C, and so would the children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
