@@ -137,7 +137,7 @@ def _on(node: Node, stage: Stage, *, is_kind: bool) -> tuple[str, ...]:
     diff = f"diff /etc/kubernetes/manifests/kube-apiserver.yaml $(find {FOLDER}/dry-run -name kube-apiserver.yaml)"
     patches = (f"{copy} {stage.name}/patches {to}",) if len(stage.flags.issuers) > 1 else ()
     return (
-        _run(node, f"rm -rf {FOLDER} && mkdir -p -m 700 {FOLDER}/dry-run", is_kind=is_kind),
+        _run(node, f"rm -rf {FOLDER}/dry-run {FOLDER}/patches && mkdir -p -m 700 {FOLDER} {FOLDER}/dry-run", is_kind=is_kind),
         f"{copy} {stage.name}/{name}/kubeadm.yaml {to}",
         *patches,
         _run(node, f"{dry} && {diff}", is_kind=is_kind),
