@@ -190,6 +190,7 @@ def said_before(ward: Ward) -> Report:
     return found
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_what_was_said_and_for_as_long(ward: Ward) -> None:
     said = said_before(ward)
     cluster, (old,) = ward.cluster, {pod.kid for pod in ward.pods}
