@@ -252,7 +252,8 @@ def test_the_command_tells_what_to_do_and_everybody_else_what_is_under_way(story
     assert refused is not None
     assert "--allow-delete provider/cluster" in str(refused)
     monkeypatch.setattr(issuer_walk, "BROUGHT", timedelta(seconds=1))
-    first = story.run("rotate", "--issuer", "--yes", "--wait", "0s")
+    # Long enough for everybody to be let into the new bucket; the control plane does not change, however long it is.
+    first = story.run("rotate", "--issuer", "--yes", "--wait", "1s")
     assert first.error is not None
     assert first.error.full_code == "plan.rotation-waits"
     assert f"--service-account-issuer={new_issuer(story)}" in first.out
