@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What does the guard add to a request, to the start of a program, and to its memory?
 
-An ASGI application that answers "ok" is served by uvicorn, one worker, three times: bare, behind the guard with a token that it has seen
-before, and behind a BaseHTTPMiddleware that does nothing. A loader on the other core sends the same requests to each in turn, on a few
+An ASGI application that answers "ok" is served by uvicorn, one worker, four times: bare, behind the guard with a token that it has seen
+before, behind the least that a guard could be (it looks a token up by its SHA-256, and judges nothing), and behind a BaseHTTPMiddleware
+that does nothing. A loader on the other core sends the same requests to each in turn, on a few
 connections that stay open; what counts is the CPU time of the server's process for each request, in interleaved rounds.
 
 Start-up: the CPU time of a fresh interpreter that imports `podpass.guard`, beside one that imports asyncio, cryptography (keys, digests,
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +29,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwk as joserfc_jwk
 from joserfc import jwt as joserfc_jwt
 
+from podpass.guard import Guard
+from podpass.guard.asgi import App, GuardMiddleware, Receive, Scope, Send
 from podpass.verify import KeySet, VerificationKey
 
 ROUNDS = 15
@@ -50,6 +54,7 @@ BASE = (
     "import asyncio, msgspec; from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa;"
     "from cryptography.hazmat.primitives import hashes, serialization; from cryptography.hazmat.backends.openssl import backend"
 )
+KINDS = ("bare", "guarded", "digest alone", "BaseHTTPMiddleware")
 STARTS = {
     "python": "pass",
     "asyncio + cryptography + msgspec": BASE,
@@ -61,30 +66,47 @@ STARTS = {
 # ---- the server's process
 
 
+async def application(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - it reads no body
+    """Answer."""
+    if scope["type"] == "lifespan":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+class DigestAlone:
+    """Looks a token up by its SHA-256 among those that it has seen."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.seen: set[bytes] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                digest = sha256(value[7:]).digest()
+                if digest not in self.seen:
+                    self.seen.add(digest)
+        await self.app(scope, receive, send)
+
+
 def serve(kind: str, port: int, policy: str) -> None:
-    """Serve one of the three until the process is ended."""
+    """Serve one of the four until the process is ended."""
     import uvicorn  # noqa: PLC0415 - the loader does without
     from starlette.middleware.base import BaseHTTPMiddleware  # noqa: PLC0415
-
-    from podpass.guard import Guard  # noqa: PLC0415
-    from podpass.guard.asgi import App, GuardMiddleware, Receive, Scope, Send  # noqa: PLC0415
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - it reads no body
-        if scope["type"] == "lifespan":
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
 
     class Nothing(BaseHTTPMiddleware):
         async def dispatch(self, request, call_next):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - as in most tutorials
             return await call_next(request)
 
-    app: App = application
-    if kind == "guarded":
-        app = GuardMiddleware(application, Guard.from_file(policy))
-    elif kind == "BaseHTTPMiddleware":
-        app = Nothing(application)
-    uvicorn.run(app, port=port, log_config=None, access_log=False, lifespan="off", loop="uvloop", http="httptools")
+    apps: dict[str, Callable[[], App]] = {
+        "bare": lambda: application,
+        "guarded": lambda: GuardMiddleware(application, Guard.from_file(policy)),
+        "digest alone": lambda: DigestAlone(application),
+        "BaseHTTPMiddleware": lambda: Nothing(application),
+    }
+    uvicorn.run(apps[kind](), port=port, log_config=None, access_log=False, lifespan="off", loop="uvloop", http="httptools")
 
 
 # ---- the loader's process
@@ -144,17 +166,17 @@ def load(port: int, request: bytes) -> None:
 
 
 def requests_us(directory: Path) -> tuple[dict[str, float], dict[str, float], dict[str, int]]:
-    """Measure the three in interleaved rounds; CPU microseconds a request, their share of a bare one, memory."""
+    """Measure the four in interleaved rounds; CPU microseconds a request, their share of a bare one, memory."""
     token = write_policy(directory)
     request = b"GET /private HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer " + token.encode() + b"\r\n\r\n"
-    servers = {kind: Server(kind, directory / "policy.yaml") for kind in ("bare", "guarded", "BaseHTTPMiddleware")}
+    servers = {kind: Server(kind, directory / "policy.yaml") for kind in KINDS}
     times: dict[str, list[float]] = {kind: [] for kind in servers}
     try:
         for server in servers.values():
             load(server.port, request)
         for number in range(ROUNDS):
             kinds = list(servers)
-            for kind in kinds[number % 3 :] + kinds[: number % 3]:
+            for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
                 before = servers[kind].cpu_us()
                 load(servers[kind].port, request)
                 times[kind].append((servers[kind].cpu_us() - before) / REQUESTS)
