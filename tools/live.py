@@ -18,6 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from podpass.errors import ConfigError
+from podpass.names.project import check_project_id
+
 PODPASS = str(Path(sys.executable).with_name("podpass"))
 # How long Google may take until a policy or a provider is in effect everywhere; minutes are normal.
 PATIENCE_S = 600
@@ -114,10 +117,18 @@ def undo(folder: Path, name: str) -> bool:
     return is_done
 
 
+def project_id(text: str) -> str:
+    """Refuse what is no project before anything is made, as `make live` without PROJECT."""
+    try:
+        return check_project_id(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(f"{error} For example: make live PROJECT=my-project") from error
+
+
 def main() -> int:
     """Walk, undo, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--project", required=True, help="the Google project; its IAM is changed and changed back")
+    parser.add_argument("--project", type=project_id, required=True, help="the Google project; its IAM is changed and changed back")
     project = parser.parse_args().project
     name = f"podpass-live-{uuid.uuid4().hex[:6]}"
     with TemporaryDirectory(prefix=name) as directory:

@@ -41,3 +41,9 @@ def test_after_a_failure_what_was_made_is_undone(start_sandbox: StartSandbox) ->
     assert done.returncode == 1
     assert "look up the project nobodys-project" in done.stdout
     assert sandbox.dump() == before
+
+
+def test_without_a_project_nothing_is_made() -> None:
+    done = subprocess.run([sys.executable, str(TOOL), "--project", ""], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "make live PROJECT=my-project" in done.stderr
