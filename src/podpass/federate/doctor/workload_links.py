@@ -1,192 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walks the chain from the cluster's issuer to a call, with a real token for each workload, and names the first link that is broken.
+"""The links of one workload, on its way from a token of its own to a call."""
 
-The links, in order: issuer, keys, provider; then for each workload token, mapping, condition (judged here, as Google judges, so that the
-reason is known), exchange (asked of Google), principal, binding, role, call. What comes after a broken link is not reached.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
-import httpx2
-
-from podpass.config.federation import Federation, Workload
-from podpass.errors import CredentialError, KeySetError, NeighbourError, PodpassError, UnreachableError
+from podpass.config.federation import Workload
+from podpass.errors import CredentialError, NeighbourError, PodpassError
 from podpass.exchange.exchanger import Exchanger
 from podpass.exchange.tokens import AccessToken
 from podpass.federate import clocks, desired, principals
-from podpass.federate.change import Action
-from podpass.federate.facts import Facts
+from podpass.federate.doctor.link import Link, broken, until_broken
+from podpass.federate.doctor.patient import Patient
 from podpass.federate.kinds import policies
-from podpass.federate.planning import Prepared
-from podpass.federate.published import published_keys
-from podpass.federate.resource import JSON, Kind, Observed, Resource
+from podpass.federate.resource import JSON, Kind, Resource
 from podpass.google.rest import GoogleClient, Request, segment
 from podpass.kube.client import KubeClient
-from podpass.names import Issuer, Secret
+from podpass.names import Secret
 from podpass.sources.token_request import TokenRequestSource
-from podpass.verify import KeySet
-from podpass.wif import Judgement, Provider, judge
+from podpass.wif import Judgement, judge
 from podpass.wif.judge import SKEW
 
 _OF_THE_TOKEN: Final = ("parse", "issuer", "audience", "lifetime", "key", "signature")
 _ASKED_AT_MOST: Final = 20
 _STALE: Final = "is stale to sign-in"  # google-behaviour: STS [M]
 _ENABLE: Final = "Find out who disabled it, and why; `gcloud iam service-accounts enable {account}` enables it."
-_NOT_SEEN_HERE: Final = (
-    "What can be seen from here is sound. Wait a minute, in case it has just been changed, and run `podpass doctor` again."
-)
-_INLINE_KEYS: Final = "oidc.jwksJson"  # what is wrong with them is told by the link of the keys
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One link of the chain.
-
-    Attributes:
-        name: Which.
-        state: `untried`: there is no harmless way to try it.
-        detail: What was found.
-        cure: What to do about a broken one.
-    """
-
-    name: str
-    state: Literal["passed", "failed", "untried"]
-    detail: str
-    cure: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """What is examined.
-
-    Attributes:
-        federation: The file.
-        facts: What the sides say about themselves.
-        prepared: The plan, for what was seen when it was made.
-        http: For what strangers may read, and for the exchange.
-    """
-
-    federation: Federation
-    facts: Facts
-    prepared: Prepared
-    http: httpx2.Client
-
-    @property
-    def google(self) -> GoogleClient:
-        """Google, as the operator."""
-        return self.prepared.sides.google
-
-    @property
-    def issuer(self) -> Issuer:
-        """The declared issuer."""
-        return desired.declared_issuer(self.federation, self.facts)
-
-    def seen(self, kind: Literal[Kind.POOL, Kind.PROVIDER]) -> Observed:
-        """Return the declared pool or provider as it was seen."""
-        google = self.federation.google
-        return self.prepared.observed[f"{kind}/{google.pool.id if kind is Kind.POOL else google.provider.id}"]
-
-    def provider(self) -> Provider:
-        """Return the provider as Google has it."""
-        pool, provider = self.seen(Kind.POOL), self.seen(Kind.PROVIDER)
-        body = provider.body
-        return Provider(
-            name=desired.provider_name(self.federation, self.facts),
-            issuer_uri=str(body.get("oidc.issuerUri", "")),
-            attribute_mapping=body.get("attributeMapping") or {},
-            attribute_condition=body.get("attributeCondition") or None,
-            allowed_audiences=tuple(body.get("oidc.allowedAudiences") or ()),
-            jwks_json=body.get("oidc.jwksJson") or None,
-            disabled=bool(body.get("disabled")),
-            pool_disabled=bool(pool.body.get("disabled")),
-        )
-
-    def provider_drift(self) -> frozenset[str]:
-        """Return the fields of the provider that are not as the file says."""
-        address = f"{Kind.PROVIDER}/{self.federation.google.provider.id}"
-        changes = (one for one in self.prepared.plan.changes if one.address == address and one.action is not Action.ADOPT)
-        return frozenset(field.name for change in changes for field in change.fields)
-
-    def is_referred(self, kind: Kind) -> bool:
-        """Whether somebody else keeps the pool or the provider, so that `podpass apply` cures nothing of it."""
-        google = self.federation.google
-        return google.pool.existing if kind is Kind.POOL else google.provider.existing
-
-    def keys(self) -> KeySet:
-        """Return the keys that Google has of the issuer."""
-        inline = self.provider().jwks_json
-        return KeySet.parse(inline) if inline else published_keys(self.http, self.issuer)
-
-
-def of_the_cluster(patient: Patient) -> Iterator[Link]:
-    """Examine what all workloads have in common; ends after the first broken link."""
-    yield from _until_broken((lambda: _issuer(patient), lambda: _provider(patient), lambda: _keys(patient)))
 
 
 def of_workload(patient: Patient, cluster: KubeClient, workload: Workload, now: datetime) -> Iterator[Link]:
     """Examine one workload, with a token of its own; ends after the first broken link."""
     yield from _Walk(patient, cluster, workload, now).links()
-
-
-def _until_broken(steps: tuple[Callable[[], Link], ...]) -> Iterator[Link]:
-    for step in steps:
-        link = step()
-        yield link
-        if link.state == "failed":
-            return
-
-
-def _issuer(patient: Patient) -> Link:
-    if patient.issuer.url != patient.facts.issuer:
-        detail = f"Tokens carry {patient.facts.issuer}; the file declares {patient.issuer}."
-        cure = (
-            "Let the API server sign with the declared issuer: `podpass export --format control-plane` writes the steps. "
-            "The keys are published first, by `podpass apply`."
-        )
-        return Link("issuer", "failed", detail, cure)
-    return Link("issuer", "passed", str(patient.issuer))
-
-
-def _provider(patient: Patient) -> Link:
-    kinds: tuple[Literal[Kind.POOL], Literal[Kind.PROVIDER]] = (Kind.POOL, Kind.PROVIDER)
-    for kind in kinds:
-        seen, theirs = patient.seen(kind), patient.is_referred(kind)
-        if seen.status != "present":
-            return Link("provider", "failed", f"The {kind} is {seen.status}.", "Run `podpass apply`.")
-        if seen.body.get("disabled"):
-            cure = "whoever keeps it can enable it." if theirs else "`podpass apply` enables it."
-            return Link("provider", "failed", f"The {kind} is disabled.", f"Find out who disabled it, and why; {cure}")
-    trusted = patient.provider().issuer_uri
-    if patient.is_referred(Kind.PROVIDER) and trusted != patient.issuer.url:
-        return Link("provider", "failed", f"It trusts {trusted}; the file declares {patient.issuer}.", "Ask whoever keeps it.")
-    drift = patient.provider_drift() - {_INLINE_KEYS}
-    if drift:
-        fields = ", ".join(sorted(drift))
-        return Link("provider", "failed", f"It is not as the file says: {fields}.", "Run `podpass plan`, then `podpass apply`.")
-    return Link("provider", "passed", str(patient.provider().name.provider))
-
-
-def _keys(patient: Patient) -> Link:
-    where = "on the provider" if patient.provider().jwks_json else f"published by {patient.issuer}"
-    try:
-        known, own = patient.keys(), KeySet.parse(patient.facts.jwks)
-    except (KeySetError, NeighbourError) as error:
-        # What is in a bucket that podpass keeps, apply writes anew, whatever became of it.
-        cure = "" if patient.federation.issuer.bucket and not isinstance(error, UnreachableError) else error.next_step
-        return Link("keys", "failed", f"{error.what} {error.why}".strip(), cure or "Run `podpass apply`.")
-    missing = [kid for kid in own.keys if kid not in known.keys]
-    if missing:
-        cure = "Give them to whoever keeps the provider: `kubectl get --raw /openid/v1/jwks`."
-        cure = cure if patient.is_referred(Kind.PROVIDER) else "Run `podpass apply`."
-        return Link("keys", "failed", f"The cluster has {len(missing)} that Google does not have: {missing[0][:12]}….", cure)
-    if _INLINE_KEYS in patient.provider_drift():
-        former = sum(kid not in own.keys for kid in known.keys)
-        detail = f"Google trusts {former} that the cluster does not have any more." if former else "They are not where the file says."
-        return Link("keys", "failed", detail, "Run `podpass apply`.")
-    return Link("keys", "passed", f"{len(own.keys)} of the cluster, all {where}.")
 
 
 class _Walk:
@@ -204,15 +48,15 @@ class _Walk:
         self.access: AccessToken
 
     def links(self) -> Iterator[Link]:
-        yield from _until_broken(
-            (self._token, self._mapping, self._condition, self._exchange, self._principal, self._binding, self._role, self._call)
+        yield from until_broken(
+            self._token, self._mapping, self._condition, self._exchange, self._principal, self._binding, self._role, self._call
         )
 
     def _token(self) -> Link:
         try:
             self.token = TokenRequestSource(self.cluster, self.workload.service_account, self.name.audience).read()
         except (CredentialError, NeighbourError) as error:
-            return _broken("token", error)
+            return broken("token", error)
         self.judgement = judge(self.token.reveal(), self.patient.provider(), lambda _: self.patient.keys(), self.now)
         failed = next((check for check in self.judgement.checks if not check.passed and check.name in _OF_THE_TOKEN), None)
         if failed:
@@ -238,7 +82,7 @@ class _Walk:
         try:
             self.federated = self.access = exchanger.federated_token(self.token)
         except (CredentialError, NeighbourError) as error:
-            return self._clocks_apart(error) or _broken("exchange", error)
+            return self._clocks_apart(error) or broken("exchange", error)
         return Link("exchange", "passed", "Google gave a federated token.")
 
     def _clocks_apart(self, error: PodpassError) -> Link | None:
@@ -269,7 +113,7 @@ class _Walk:
         try:
             self.access = self._exchanger().impersonated_token(self.federated)
         except (CredentialError, NeighbourError) as error:
-            link = _broken("binding", error)
+            link = broken("binding", error)
             return replace(link, cure=_ENABLE.format(account=account)) if "account is disabled" in error.why else link  # an API can be, too
         return Link("binding", "passed", f"It may act as {account}.")
 
@@ -337,9 +181,3 @@ def _test(project: str, permissions: list[str]) -> Request:
         body={"permissions": permissions},
         is_repeatable=True,
     )
-
-
-def _broken(name: str, error: PodpassError) -> Link:
-    # Elsewhere the cure may be to ask doctor; here that would lead round in a circle.
-    cure = _NOT_SEEN_HERE if "`podpass doctor`" in error.next_step else error.next_step
-    return Link(name, "failed", f"{error.what} {error.why}".strip(), cure)
