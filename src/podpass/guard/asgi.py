@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ASGI shell: HTTP requests and WebSocket handshakes.
 
-The path that is judged is the one that the application's router sees: `path` below `root_path`, as Starlette and Django read it.
+The path that is judged is the one that the application's router sees: `path` below `root_path`, as Starlette and Django read it. Where an
+application chooses its `root_path` itself, that one counts (`mounts`).
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from podpass.guard.decide import Allow, Decision, Deny
 from podpass.guard.guard import WAIT_LIMIT_S, Guard, pending
 from podpass.guard.handing_on import edited
 from podpass.guard.incoming import Incoming
+from podpass.guard.mounts import cuts_anywhere, own_mount
 
 __all__ = ["GuardMiddleware", "caller", "health_app", "identity"]
 
@@ -35,9 +37,13 @@ class GuardMiddleware:
     def __init__(self, app: App, guard: Guard) -> None:
         self._app = app
         self._guard = guard
+        self._own_mount = own_mount(app)
+        self._cuts_anywhere = cuts_anywhere(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of the server."""
+        if self._own_mount is not None and (mount := self._own_mount()):
+            scope["root_path"] = mount  # as the application is about to do itself
         try:
             place = (scope["type"], scope["method"], scope["raw_path"], scope["root_path"], scope["path"])
             known = self._guard.recognise(place, scope["headers"])
@@ -60,7 +66,7 @@ class GuardMiddleware:
             return scope
         if kind not in {"http", "websocket"}:
             raise RuntimeError(f"the guard does not know connections of type {kind!r}, and lets none through that it does not know")
-        request = _incoming(scope)
+        request = _incoming(scope, cuts_anywhere=self._cuts_anywhere)
         decision = self._guard.decide_now(request)
         if not isinstance(decision, Allow):
             decision = await self._patiently(request, decision)
@@ -89,7 +95,7 @@ async def _landing(flight: "asyncio.Future[object]") -> None:
     await asyncio.wait({flight}, timeout=WAIT_LIMIT_S)
 
 
-def _incoming(scope: Scope) -> Incoming:
+def _incoming(scope: Scope, *, cuts_anywhere: bool) -> Incoming:
     path: str = scope["path"]
     raw: bytes = scope.get("raw_path") or _quoted(path)
     if b"?" in raw:  # some test clients and gateways leave the query on it
@@ -97,7 +103,10 @@ def _incoming(scope: Scope) -> Incoming:
     root: str = scope.get("root_path", "")
     # Where a server leaves the mount out of the path, both frameworks take the path as it is.
     mount = root if path.startswith(root) else ""
-    return Incoming(scope.get("method", "GET"), raw, scope["headers"], mount, path[len(mount) :])
+    below = path[len(mount) :]
+    if cuts_anywhere and root and not mount and root in path:
+        mount = root  # the router would serve another path: what is judged now is no path at all, and refused
+    return Incoming(scope.get("method", "GET"), raw, scope["headers"], mount, below)
 
 
 def _quoted(path: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -86,6 +87,45 @@ def test_invariant_11_what_the_router_would_see_is_judged(changed: dict[str, Any
     assert handler.calls == ([SUBJECT] if code is None else [])
     if code:
         assert json.loads(sent[1]["body"])["code"] == code
+
+
+def test_invariant_11_a_mount_that_an_application_gives_itself_is_not_judged() -> None:
+    fastapi = pytest.importorskip("fastapi")
+    inner = fastapi.FastAPI()
+    inner.add_api_route("/private", lambda: "served")
+    guard = World().guard()
+    for each in (inner, CORSMiddleware(inner)):
+        client = TestClient(GuardMiddleware(each, guard))
+        inner.root_path = ""
+        assert client.get("/app/private", headers=HEADERS).json()["code"] == "policy.no-rule"
+        inner.root_path = "/app"
+        for _ in range(2):
+            assert client.get("/app/private", headers=HEADERS).json() == "served"
+            assert client.get("/private", headers=HEADERS).json() == "served"
+            assert client.get("/app/private").json()["code"] == "token.missing"
+            assert client.get("/private").json()["code"] == "token.missing"
+
+
+@pytest.mark.parametrize("root", ["/app", "/x"])
+def test_invariant_11_a_router_that_cuts_a_path_in_its_middle_gets_no_such_path(root: str) -> None:
+    class Litestar:
+        """It takes what stands behind the first mount in the path (litestar 2.25, `_asgi/asgi_router.py`)."""
+
+        __module__ = "litestar.app"
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - as ASGI has them
+            routed.append(scope["path"].split(root, maxsplit=1)[-1])
+            await handler.asgi(scope, receive, send)
+
+    routed: list[str] = []
+    handler = Handler()
+    guarded = GuardMiddleware(Litestar(), World().guard())
+    for path in (f"{root}/private", "/private", f"/private{root}/private", f"/private{root}private", f"{root}/private/a{root}/b"):
+        scope = scope_of("http", "GET", path.encode(), [bearer(good())]) | {"root_path": root}
+        sent = asyncio.run(drive(guarded, scope))
+        is_cut = path.startswith(f"/private{root}")
+        assert sent[0]["status"] == (400 if is_cut else 200)
+    assert routed == ["/private", "/private", f"/private/a{root}/b"]
 
 
 def test_a_connection_of_an_unknown_type_is_not_let_through() -> None:

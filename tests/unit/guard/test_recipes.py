@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 
 from architecture.doc_blocks import blocks_of
 from callers import keys_of
-from guarding import CLUSTER, good
+from guarding import CLUSTER, World, good
+from podpass.guard.asgi import GuardMiddleware
 from podpass.guard.wsgi import identity
 from token_forge import AUDIENCE, ISSUER, SUBJECT
 
@@ -79,13 +80,34 @@ def test_flask(recipe: Callable[[str], dict[str, Any]]) -> None:
     assert ask_wsgi(app, "/orders/mine")[0] == 401
 
 
-def test_django(recipe: Callable[[str], dict[str, Any]]) -> None:
+@pytest.fixture
+def site() -> Any:  # noqa: ANN401 - a module
+    """Configure Django, which can be done once in a process."""
     django = pytest.importorskip("django.conf")
+    made: Any = ModuleType("site")
+    made.urlpatterns = []
+    if not django.settings.configured:
+        django.settings.configure(ROOT_URLCONF=made, ALLOWED_HOSTS=["localhost"])
+    return django.settings.ROOT_URLCONF
+
+
+def test_django(recipe: Callable[[str], dict[str, Any]], site: Any) -> None:  # noqa: ANN401 - a module
     http, urls = pytest.importorskip("django.http"), pytest.importorskip("django.urls")
-    view = urls.path("orders/mine", lambda request: http.HttpResponse(identity(request.META).subject))
-    site: Any = ModuleType("site")
-    site.urlpatterns = [view]
-    django.settings.configure(ROOT_URLCONF=site, ALLOWED_HOSTS=["localhost"])
+    site.urlpatterns[:] = [urls.path("orders/mine", lambda request: http.HttpResponse(identity(request.META).subject))]
     app = recipe("django_wsgi.py")["application"]
     assert ask_wsgi(app, "/orders/mine", HTTP_AUTHORIZATION=headers()["authorization"]) == (200, SUBJECT.encode())
     assert ask_wsgi(app, "/orders/mine")[0] == 401
+
+
+def test_invariant_11_the_mount_of_a_django_that_is_told_its_own_is_not_judged(site: Any) -> None:  # noqa: ANN401 - a module
+    http, urls = pytest.importorskip("django.http"), pytest.importorskip("django.urls")
+    get_asgi_application = pytest.importorskip("django.core.asgi").get_asgi_application
+    settings = pytest.importorskip("django.test.utils").override_settings
+    site.urlpatterns[:] = [urls.path("private", lambda _: http.HttpResponse("served"))]
+    client = TestClient(GuardMiddleware(get_asgi_application(), World().guard()), base_url="http://localhost")
+    token = {"authorization": f"Bearer {good()}"}
+    assert client.get("/app/private", headers=token).json()["code"] == "policy.no-rule"
+    with settings(FORCE_SCRIPT_NAME="/app"):
+        assert client.get("/app/private", headers=token).text == "served"
+        assert client.get("/app/private").json()["code"] == "token.missing"
+        assert client.get("/private").json()["code"] == "token.missing"
