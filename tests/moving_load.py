@@ -20,7 +20,7 @@ from podpass.errors import PodpassError
 from podpass.exchange.credential_config import load_credential_config
 from podpass.exchange.exchanger import CLOUD_PLATFORM, Exchanger
 from podpass.exchange.provider_list import SUFFIX
-from podpass.federate.rotation.instructions import Instruction
+from podpass.federate.rotation.instruction import Instruction
 from podpass.guard.decide import Allow
 from podpass.guard.guard import Guard
 from podpass.guard.incoming import Incoming

@@ -20,13 +20,13 @@ from podpass.federate.apply import apply
 from podpass.federate.issuer_move import IssuerMove, MovePhase
 from podpass.federate.planning import prepare
 from podpass.federate.rotation import servers
-from podpass.federate.rotation.instructions import Instruction
-from podpass.federate.rotation.issuer_begin import begin, check_servers
-from podpass.federate.rotation.issuer_live import MoveSides
-from podpass.federate.rotation.issuer_walk import MoveWalk
-from podpass.federate.rotation.ledger import MoveLedger
+from podpass.federate.rotation.instruction import Instruction
+from podpass.federate.rotation.issuer.beginning import begin, check_servers
+from podpass.federate.rotation.issuer.ledger import MoveLedger
+from podpass.federate.rotation.issuer.sides import MoveSides
+from podpass.federate.rotation.issuer.walk import MoveWalk
 from podpass.federate.rotation.servers import ControlPlane
-from podpass.federate.safety import Allowances
+from podpass.federate.allowances import Allowances
 from podpass.google import operator
 from podpass.google.rest import GoogleClient, new_http
 from podpass.kube.client import KubeClient

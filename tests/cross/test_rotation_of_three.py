@@ -23,13 +23,13 @@ from podpass.errors import ConfigError
 from podpass.federate.apply import apply
 from podpass.federate.planning import prepare
 from podpass.federate.rotation import servers
-from podpass.federate.rotation.instructions import Instruction
-from podpass.federate.rotation.ledger import Ledger
-from podpass.federate.rotation.live import LiveSides
-from podpass.federate.rotation.rotation import Phase, Rotation
+from podpass.federate.rotation.instruction import Instruction
+from podpass.federate.rotation.key.ledger import KeyLedger
+from podpass.federate.rotation.key.rotation import Phase, Rotation
+from podpass.federate.rotation.key.sides import KeySides
+from podpass.federate.rotation.key.walk import KeyWalk
 from podpass.federate.rotation.servers import ControlPlane
-from podpass.federate.rotation.walk import Walk
-from podpass.federate.safety import Allowances
+from podpass.federate.allowances import Allowances
 from podpass.google import operator
 from podpass.google.rest import GoogleClient, new_http
 from podpass.kube.client import KubeClient
@@ -56,7 +56,7 @@ CHANGES = {
 
 
 @dataclass(frozen=True, slots=True)
-class ThreeSides(LiveSides):
+class ThreeSides(KeySides):
     """Each server is asked by its own address. Kubernetes lists none of them, since a loopback address may not be an endpoint."""
 
     urls: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class Administrator:
 
 
 @contextmanager
-def loaded(sides: LiveSides, plane: ThreeServers) -> Iterator[Load]:
+def loaded(sides: KeySides, plane: ThreeServers) -> Iterator[Load]:
     """Have pods exchange tokens, and somebody call a guarded service."""
     with ExitStack() as stack:
         clients = [stack.enter_context(plane.client(number)) for number in range(3)]
@@ -98,7 +98,7 @@ def loaded(sides: LiveSides, plane: ThreeServers) -> Iterator[Load]:
         yield stack.enter_context(running([*pods, (_caller(clients), 1 / REQUESTS_A_SECOND)]))
 
 
-def _pod(sides: LiveSides, clients: list[KubeClient]) -> Callable[[], None]:
+def _pod(sides: KeySides, clients: list[KubeClient]) -> Callable[[], None]:
     """Keep a token as long as its life allows, as kubelet does, and exchange it."""
     exchanger, audience = sides.exchanger(), sides._audience
     held = request_token(clients[0], ACCOUNT, audiences=[audience]).value
@@ -165,7 +165,7 @@ def test_nobody_is_refused_while_the_key_of_three_servers_is_rotated(plane: Thre
     who = Administrator(plane)
     with loaded(sides, plane) as load:
         rotation = Rotation.begin(before.kids, signer, LONGEST)
-        done = Walk(sides, Ledger(sides.cluster, "shop"), who, patience=timedelta(minutes=2)).go(rotation)
+        done = KeyWalk(sides, KeyLedger(sides.cluster, "shop"), who, patience=timedelta(minutes=2)).go(rotation)
     assert load.refused == []
     assert next(load.done) > PODS * 20
     assert done.new != signer

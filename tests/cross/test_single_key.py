@@ -22,7 +22,7 @@ from podpass.errors import ConfigError, ExchangeRefusedError, PlanError
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.clusters.evidence import Node
 from podpass.federate.clusters.gathering import gather
-from podpass.federate.rotation.single_key import Report, report
+from podpass.federate.rotation.key.single_key import Report, report
 from podpass.google.rest import new_http
 from podpass.kube.client import KubeClient, Request
 from podpass.kube.tokens import request_token

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """`podpass rotate --issuer`: the cluster moves to the issuer that the file names, with a measured gate after each step."""
 
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
-from podpass.cli.rotating import Screen, check_begins, continued, longest_life, outliving
+from podpass.cli.rotate_options import Options, check_begins, continued, longest_life, outliving
+from podpass.cli.rotate_screen import Screen
 from podpass.cli.session import Session, confirm
 from podpass.cli.wrapping import wrap
 from podpass.errors import UnsafePlanError
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from podpass.federate.clusters.portrait import Portrait
     from podpass.federate.issuer_move import IssuerMove
     from podpass.federate.planning import Prepared
-    from podpass.federate.rotation.issuer_live import MoveSides
-    from podpass.federate.rotation.pods import Pod
+    from podpass.federate.rotation.issuer.pods import Pod
+    from podpass.federate.rotation.issuer.sides import MoveSides
 
 _TITLES = {
     "publish": "The coming issuer is published, and has a provider beside the present one",
@@ -34,51 +33,38 @@ _TITLES = {
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """What is said when a move begins.
-
-    Attributes:
-        longest_token: How long a token lives at most; None: what the cluster's flags say.
-        with_refusals: Tokens may be refused where the API servers can be told one issuer at a time.
-    """
-
-    longest_token: timedelta | None
-    with_refusals: bool
-
-
-def run(session: Session, beginning: Beginning, *, resume: bool, abort: bool, wait: timedelta, removed: tuple[str, ...], yes: bool) -> None:
+def run(session: Session, options: Options) -> None:
     """Move the issuer, or go on with it, or back."""
     from podpass.federate.clusters.gathering import gather
     from podpass.federate.clusters.portrait import draw
     from podpass.federate.planning import prepare
-    from podpass.federate.rotation.issuer_begin import check_servers
-    from podpass.federate.rotation.issuer_live import MoveSides
-    from podpass.federate.rotation.issuer_walk import MoveWalk
-    from podpass.federate.rotation.ledger import MoveLedger
+    from podpass.federate.rotation.issuer.beginning import check_servers
+    from podpass.federate.rotation.issuer.ledger import MoveLedger
+    from podpass.federate.rotation.issuer.sides import MoveSides
+    from podpass.federate.rotation.issuer.walk import MoveWalk
     from podpass.google.rest import new_http
 
     ledger = MoveLedger(session.cluster, session.federation.name)
     move = ledger.read()
-    ledger.lost(removed)
+    ledger.lost(options.removed)
     if move is None:
-        check_begins("--issuer", resume=resume, abort=abort)
+        check_begins("--issuer", options)
     prepared = prepare(session.federation, session.google, session.cluster)
     evidence = gather(session.cluster)
     portrait = draw(evidence)
     distribution = _distribution(session, portrait)
     if move is None:
-        move = _begun(prepared, beginning, portrait, evidence, distribution)
+        move = _begun(prepared, options, portrait, evidence, distribution)
         is_new = True
     else:
-        move, is_new = outliving(continued(move, resume=resume, abort=abort), portrait, beginning.longest_token), False
+        move, is_new = outliving(continued(move, options), portrait, options.longest_token), False
     with new_http() as http:
         sides = MoveSides.of(session.federation, prepared, move, http)
         if is_new:
             check_servers(move, sides.control_plane())
         _inventory(session, sides, move)
-        confirm("Go on?", yes=yes, command="rotate")
-        walk = MoveWalk(sides, ledger, Screen(_TITLES), distribution, wait, workloads=sides.workloads)
+        confirm("Go on?", yes=options.yes, command="rotate")
+        walk = MoveWalk(sides, ledger, Screen(_TITLES), distribution, options.wait, workloads=sides.workloads)
         done = walk.go(move)
     _farewell(session, done)
 
@@ -90,17 +76,17 @@ def _distribution(session: Session, portrait: "Portrait") -> "Distribution":
 
 def _begun(
     prepared: "Prepared",
-    beginning: Beginning,
+    options: Options,
     portrait: "Portrait",
     evidence: "Evidence",
     distribution: "Distribution",
 ) -> "IssuerMove":
     from podpass.federate.clusters.one_issuer import takes_one_issuer
-    from podpass.federate.rotation.issuer_begin import begin
+    from podpass.federate.rotation.issuer.beginning import begin
 
     is_abrupt = takes_one_issuer(distribution, evidence)
-    move = begin(prepared, longest_life(portrait, beginning.longest_token), is_abrupt=is_abrupt)
-    if is_abrupt and not beginning.with_refusals:
+    move = begin(prepared, longest_life(portrait, options.longest_token), is_abrupt=is_abrupt)
+    if is_abrupt and not options.with_refusals:
         raise UnsafePlanError(
             f"Nothing was changed: this cluster ({distribution}) cannot move without refused tokens.",
             f"Its API servers can be told one issuer at a time. {_felt()}",
@@ -120,7 +106,7 @@ def _felt() -> str:
 
 
 def _inventory(session: Session, sides: "MoveSides", move: "IssuerMove") -> None:
-    from podpass.federate.rotation import pods
+    from podpass.federate.rotation.issuer import pods
 
     click.secho(f"{'Going back with' if move.is_back else 'Moving'} the issuer of {session.where}", bold=True)
     for label, one in (("From", move.leaves), ("to", move.stays)):
@@ -139,7 +125,7 @@ def _inventory(session: Session, sides: "MoveSides", move: "IssuerMove") -> None
 
 def _readers(workloads: "tuple[Workload, ...]", found: "list[Pod] | None") -> None:
     """Say what will be felt of the switch, by whom."""
-    from podpass.federate.rotation.pods import first_renewal, out_of_reach
+    from podpass.federate.rotation.issuer.pods import first_renewal, out_of_reach
 
     click.secho("What pods will feel", bold=True)
     click.echo(

@@ -16,15 +16,15 @@ from typing import Any
 from podpass.cli import main
 
 # What a child would import first thing; none of it keeps what it read from the environment.
-for name in ("plan", "apply", "destroy", "plan_view", "rotate", "rotate_issuer"):
+for name in ("plan", "apply", "destroy", "plan_view", "rotate", "rotate_key", "rotate_issuer"):
     import_module(f"podpass.cli.{name}")
 for name in ("federate.apply", "federate.destroy", "federate.planning", "google.operator", "kube.client", "config.reading"):
     import_module(f"podpass.{name}")
 import_module("google.oauth2.credentials")
-for name in ("secrets", "live", "issuer_begin", "issuer_live"):
+for name in ("key.secrets", "key.beginning", "key.sides", "issuer.beginning", "issuer.sides"):
     import_module(f"podpass.federate.rotation.{name}")
 # One server, which nobody has to wait for, nor for kubelets: a walk runs a rotation hundreds of times.
-for module, constant, value in (("servers", "_TIMES", 2), ("walking", "POLL_S", 0.1), ("issuer_walk", "BROUGHT", timedelta(seconds=1))):
+for module, constant, value in (("servers", "_TIMES", 2), ("walk", "POLL_S", 0.1), ("issuer.walk", "BROUGHT", timedelta(seconds=1))):
     vars(import_module(f"podpass.federate.rotation.{module}"))[constant] = value
 
 

@@ -11,7 +11,7 @@ import pytest
 from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.kubernetes import api
 from scenario.crash_walk.gallows import Gallows, Middle, Moment, is_writing
-from scenario.crash_walk.rotating import NEW_KEY, PEOPLE, Trip, prepare, rotate
+from scenario.crash_walk.rotation import NEW_KEY, PEOPLE, Trip, prepare, rotate
 from scenario.crash_walk.world import LATER, World
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # see test_crash_walk.py

@@ -4,7 +4,7 @@
 from datetime import timedelta
 
 from podpass.federate.issuer_move import IssuerMove, Standing
-from podpass.federate.rotation.ledger import MoveLedger
+from podpass.federate.rotation.issuer.ledger import MoveLedger
 from scenario.federate.conftest import Story
 
 STRANGER = "https://stranger.example"

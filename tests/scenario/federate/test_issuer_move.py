@@ -14,7 +14,7 @@ import yaml
 
 from moving_load import Reader, Workload, caller, loaded
 from podpass.cli import rotate_issuer
-from podpass.cli.rotating import Screen
+from podpass.cli.rotate_screen import Screen
 from podpass.config.reading import load
 from podpass.errors import ExchangeRefusedError, PlanError, PodpassError
 from podpass.exchange.credential_config import read_credential_config
@@ -22,12 +22,14 @@ from podpass.federate import under_way
 from podpass.federate.issuer_move import IssuerMove, MovePhase
 from podpass.federate.planning import prepare
 from podpass.federate.receipt import NAMESPACE
-from podpass.federate.rotation import issuer_walk, servers, walking
-from podpass.federate.rotation.instructions import Instruction
-from podpass.federate.rotation.issuer_begin import begin, check_servers
-from podpass.federate.rotation.issuer_live import MoveSides
-from podpass.federate.rotation.issuer_walk import MoveWalk
-from podpass.federate.rotation.ledger import MoveLedger
+from podpass.federate.rotation import servers
+from podpass.federate.rotation import walk as any_walk
+from podpass.federate.rotation.instruction import Instruction
+from podpass.federate.rotation.issuer import walk as move_walk
+from podpass.federate.rotation.issuer.beginning import begin, check_servers
+from podpass.federate.rotation.issuer.ledger import MoveLedger
+from podpass.federate.rotation.issuer.sides import MoveSides
+from podpass.federate.rotation.issuer.walk import MoveWalk
 from podpass.google.rest import new_http
 from podpass.kube.config_maps import get_config_map
 from podpass.kube.tokens import request_token
@@ -251,7 +253,7 @@ def test_the_command_tells_what_to_do_and_everybody_else_what_is_under_way(story
     refused = story.run("apply", "--yes").error
     assert refused is not None
     assert "--allow-delete provider/cluster" in str(refused)
-    monkeypatch.setattr(issuer_walk, "BROUGHT", timedelta(seconds=1))
+    monkeypatch.setattr(move_walk, "BROUGHT", timedelta(seconds=1))
     # Long enough for everybody to be let into the new bucket; the control plane does not change, however long it is.
     first = story.run("rotate", "--issuer", "--yes", "--wait", "1s")
     assert first.error is not None
@@ -294,8 +296,8 @@ def test_the_command_tells_what_to_do_and_everybody_else_what_is_under_way(story
 def test_a_whole_move_by_the_command(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.done("apply", "--yes")
     edit(story)
-    monkeypatch.setattr(issuer_walk, "BROUGHT", timedelta(seconds=1))
-    monkeypatch.setattr(walking, "POLL_S", 0.1)
+    monkeypatch.setattr(move_walk, "BROUGHT", timedelta(seconds=1))
+    monkeypatch.setattr(any_walk, "POLL_S", 0.1)
     monkeypatch.setattr(Screen, "do", acting(story, Screen.do))
     out = story.done("rotate", "--issuer", "--yes", "--longest-token", "1s", "--wait", "60s")
     if shown := os.environ.get("PODPASS_SHOW"):

@@ -17,11 +17,11 @@ from podpass.exchange.exchanger import Exchanger
 from podpass.federate.planning import prepare
 from podpass.federate.receipt import NAMESPACE
 from podpass.federate.rotation import servers
-from podpass.federate.rotation.instructions import Instruction
-from podpass.federate.rotation.ledger import Ledger
-from podpass.federate.rotation.live import LiveSides
-from podpass.federate.rotation.rotation import Phase, Rotation
-from podpass.federate.rotation.walk import Walk
+from podpass.federate.rotation.instruction import Instruction
+from podpass.federate.rotation.key.ledger import KeyLedger
+from podpass.federate.rotation.key.rotation import Phase, Rotation
+from podpass.federate.rotation.key.sides import KeySides
+from podpass.federate.rotation.key.walk import KeyWalk
 from podpass.google.rest import new_http
 from podpass.kube.config_maps import get_config_map
 from podpass.kube.fault import KubeRefusedError
@@ -73,21 +73,21 @@ class Administrator:
 
 
 @contextmanager
-def live(story: Story) -> Iterator[LiveSides]:
+def live(story: Story) -> Iterator[KeySides]:
     federation = load(story.file)
     facts = prepare(federation, story.google, story.kube).facts
     assert facts is not None
     with new_http() as http:
-        yield LiveSides(federation, story.google, story.kube, http, facts)
+        yield KeySides(federation, story.google, story.kube, http, facts)
 
 
-def begun(sides: LiveSides) -> Rotation:
+def begun(sides: KeySides) -> Rotation:
     (server, *_) = sides.control_plane().servers
     return Rotation.begin(server.kids, server.signer, SHORT_LIFE)
 
 
 @contextmanager
-def load_on(sides: LiveSides) -> Iterator[list[str]]:
+def load_on(sides: KeySides) -> Iterator[list[str]]:
     """Exchange a fresh token and one of before again and again; yields what was refused."""
     refused: list[str] = []
     exchanged: list[int] = []
@@ -119,10 +119,10 @@ def load_on(sides: LiveSides) -> Iterator[list[str]]:
     assert len(exchanged) > 10
 
 
-def walk(sides: LiveSides, who: Administrator, *, patience_s: float = 30) -> Walk:
-    ledger = Ledger(sides.cluster, sides.federation.name)
+def walk(sides: KeySides, who: Administrator, *, patience_s: float = 30) -> KeyWalk:
+    ledger = KeyLedger(sides.cluster, sides.federation.name)
     ledger.read()
-    return Walk(sides, ledger, who, patience=timedelta(seconds=patience_s), sleep=lambda seconds: time.sleep(min(seconds, 0.1)))
+    return KeyWalk(sides, ledger, who, patience=timedelta(seconds=patience_s), sleep=lambda seconds: time.sleep(min(seconds, 0.1)))
 
 
 def test_a_key_is_rotated_under_load_and_no_token_is_refused(story: Story) -> None:
@@ -146,7 +146,7 @@ def test_while_a_server_accepts_the_old_key_the_rotation_is_not_done_and_a_later
         rotation = begun(sides)
         with pytest.raises(PlanError, match="still serves"):
             walk(sides, who, patience_s=1.5).go(rotation)
-        switched = Ledger(sides.cluster, story.name).read()
+        switched = KeyLedger(sides.cluster, story.name).read()
         assert switched is not None
         assert switched.phase is Phase.RETIRE
         with pytest.raises(PlanError, match="cannot go back any more"):
@@ -164,7 +164,7 @@ def test_a_gate_that_does_not_open_stops_the_run_and_the_next_one_goes_on(story:
             walk(sides, Administrator(story, stops_at=Phase.ANNOUNCE), patience_s=0.3).go(rotation)
         assert caught.value.full_code == "plan.rotation-waits"
         assert "serves no new key yet" in caught.value.why
-        kept = Ledger(sides.cluster, story.name).read()
+        kept = KeyLedger(sides.cluster, story.name).read()
         assert kept == rotation
         back = walk(sides, Administrator(story)).go(kept.turned_back())
         assert back.phase is Phase.DONE
@@ -201,7 +201,7 @@ def test_the_command_says_what_is_to_be_done_and_resumes(story: Story) -> None:
         again = story.run("rotate", "--key", "--yes", "--resume", "--wait", "0s", *(("--longest-token", said) if said else ()))
         assert f"A token lives {hours} h at most" in " ".join(again.out.split())
         assert ("24 h counts, unless you say --longest-token again" in " ".join(again.out.split())) is (hours == 24)
-        kept = Ledger(story.kube, story.name).read()
+        kept = KeyLedger(story.kube, story.name).read()
         assert kept is not None
         assert kept.longest_token == timedelta(hours=hours)
     assert "The rotation is done" in story.done("rotate", "--key", "--yes", "--abort")

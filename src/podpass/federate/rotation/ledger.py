@@ -11,17 +11,13 @@ server says when that was, and lets nobody change it.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
 from podpass.errors import ConfigError, PlanError, UnexpectedAnswerError
-from podpass.federate import state_text, under_way
-from podpass.federate.issuer_move import KIND as MOVE
-from podpass.federate.issuer_move import IssuerMove
+from podpass.federate import under_way
 from podpass.federate.own_namespace import create_in, remove_if_empty
 from podpass.federate.receipt import NAMESPACE
-from podpass.federate.rotation.rotation import Rotation
 from podpass.kube.client import KubeClient
 from podpass.kube.config_maps import ConfigMap, create_config_map, delete_config_map, get_config_map, replace_config_map
 from podpass.kube.fault import FaultKind, KubeRefusedError
@@ -42,7 +38,7 @@ class _Text(Protocol):
 S = TypeVar("S", bound=_Text)
 
 
-class _Ledger(ABC, Generic[S]):
+class Ledger(ABC, Generic[S]):
     """The rotation of one federation's cluster."""
 
     def __init__(self, client: KubeClient, federation: str) -> None:
@@ -134,27 +130,8 @@ class _Ledger(ABC, Generic[S]):
         remove_if_empty(self._client)
 
 
-class Ledger(_Ledger[Rotation]):
-    """The rotation of the signing key."""
-
-    def _read(self, text: str, origin: str, made_at: datetime) -> Rotation:
-        if state_text.kind_of(text, origin=origin) == MOVE:
-            raise _other("a move of the issuer", "--issuer")
-        found = Rotation.from_text(text, origin=origin)
-        return replace(found, switched_at=_since(made_at, found.switched_at))
-
-
-class MoveLedger(_Ledger[IssuerMove]):
-    """The move of the issuer."""
-
-    def _read(self, text: str, origin: str, made_at: datetime) -> IssuerMove:
-        if state_text.kind_of(text, origin=origin) != MOVE:
-            raise _other("a rotation of the signing key", "--key")
-        found = IssuerMove.from_text(text, origin=origin)
-        return replace(found, told_at=_since(made_at, found.told_at), switched_at=_since(made_at, found.switched_at))
-
-
-def _since(made_at: datetime, moment: datetime | None) -> datetime | None:
+def since(made_at: datetime, moment: datetime | None) -> datetime | None:
+    """Return a moment of a state, or the one at which the state was first kept where that is later."""
     return max(made_at, moment) if moment else None
 
 
@@ -182,7 +159,8 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and value.startswith("https://") and value.isprintable() and len(value) <= _NAME_LIMIT_CHARS
 
 
-def _other(what: str, option: str) -> PlanError:
+def other(what: str, option: str) -> PlanError:
+    """Return the error of one who asks for a rotation while one of another kind is under way."""
     return PlanError(
         f"Nothing was changed: {what} is under way.",
         "There is one rotation at a time.",

@@ -1,98 +1,268 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goes from step to step of a key's rotation. What Google is told is what the cluster serves, as `podpass keys sync` does it."""
+"""A walk of `podpass rotate`: steps in their order, gates that are measured until they open, and the wait for a last token.
 
+It goes from step to step: it shows what a person has to do, measures the gate, and remembers how far it came before the next one. Each
+step may be stopped and repeated.
+"""
+
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import ClassVar, Final, Generic, Protocol, Self, TypeVar
 
+from podpass.clock import Clock, SystemClock
+from podpass.errors import CredentialError, KeySetError, NeighbourError, PlanError, UnreachableError
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.rotation import gates
-from podpass.federate.rotation.instructions import instruction
-from podpass.federate.rotation.rotation import Phase, Rotation
-from podpass.federate.rotation.walking import Asked, Step, Walking, refused, who
+from podpass.federate.rotation.instruction import Instruction
+from podpass.federate.rotation.servers import ControlPlane, Server
 
-_TOO_EARLY: Final = "The last token of the leaving key has not ended yet: nothing is taken away."
+POLL_S: Final = 1.0
+# Clocks of servers that are further apart refuse each other's tokens.
+_SKEW: Final = timedelta(hours=1)
 
 
-class Sides(Asked, Protocol):
-    """What a walk asks of cluster and Google."""
+class State(Protocol):
+    """How far a rotation is."""
 
-    def publish(self, needed: Collection[str]) -> list[str]:
-        """Let Google have the keys that the cluster serves now, and no others; nothing, with the reasons, where a needed one is missing."""
+    @property
+    def phase(self) -> StrEnum:
+        """What is done next; `done` at the end."""
         ...
 
-    def known_kids(self) -> frozenset[str]:
-        """Return the ids of the keys that Google has."""
+    @property
+    def longest_token(self) -> timedelta:
+        """How long a token lives at most."""
         ...
 
-    def exchanger(self) -> Exchanger:
-        """Return what trades a subject token at Google."""
+    def stepped(self) -> Self:
+        """Return it after a step that nothing has to be remembered of."""
         ...
+
+    def unswitched(self) -> Self:
+        """Return it after a server was seen to sign as before the switch."""
+        ...
+
+
+S = TypeVar("S", bound=State)
+S_contra = TypeVar("S_contra", bound=State, contravariant=True)
+
+
+class Asked(Protocol):
+    """The servers that a walk measures."""
+
+    def control_plane(self, *, thoroughly: bool = True) -> ControlPlane:
+        """Ask every API server; not `thoroughly`: a first look, which may miss some."""
+        ...
+
+
+class Keeper(Protocol[S_contra]):
+    """Where the state is kept, and which servers there are; `ledger` has them."""
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """The servers that this rotation has met, by the addresses that the cluster lists."""
+        ...
+
+    def met(self, servers: Collection[str], /) -> None:
+        """Keep further ones."""
+        ...
+
+    def write(self, state: S_contra, /) -> None:
+        """Write the successor of what was read or written last."""
+        ...
+
+    def remove(self) -> None:
+        """Delete it: the rotation has ended."""
+        ...
+
+
+class Listener(Protocol[S_contra]):
+    """Who is told how the walk goes."""
+
+    def step(self, rotation: S_contra, /) -> None:
+        """A step begins."""
+        ...
+
+    def do(self, work: Instruction) -> None:
+        """A person has to do something now."""
+        ...
+
+    def waiting(self, unmet: list[str]) -> None:
+        """The gate is closed, for these reasons."""
+        ...
+
+    def passed(self, rotation: S_contra, detail: str, /) -> None:
+        """The step is done."""
+        ...
+
+
+Step = Callable[[S], tuple[S, str]]
+"""Does a step; returns the state after it, and what was seen."""
 
 
 @dataclass(slots=True)
-class Walk(Walking[Rotation]):
-    """One run of a key's rotation."""
+class Walk(ABC, Generic[S]):
+    """One run of a rotation.
 
-    option: ClassVar[str] = "--key"
-    thing: ClassVar[str] = "key"
+    Attributes:
+        sides: Cluster and Google.
+        ledger: Where the state is kept.
+        listener: Who is told.
+        distribution: For the instructions; None: unknown.
+        patience: How long to wait at a gate in this run.
+        clock: Tells the time.
+        sleep: Waits; tests put their own in its place.
+    """
 
-    sides: Sides
+    option: ClassVar[str]
+    """As `podpass rotate` names what is rotated."""
+    thing: ClassVar[str]
+    """What leaves, in a word."""
 
-    def steps(self) -> Mapping[str, Step[Rotation]]:
+    sides: Asked
+    ledger: Keeper[S]
+    listener: Listener[S]
+    distribution: str | None = None
+    patience: timedelta = timedelta(minutes=10)
+    clock: Clock = field(default_factory=SystemClock)
+    sleep: Callable[[float], None] = time.sleep
+
+    @abstractmethod
+    def steps(self) -> Mapping[str, Step[S]]:
         """Return what is done in each phase."""
-        return {
-            Phase.ANNOUNCE: self._announce,
-            Phase.PUBLISH: self._publish,
-            Phase.SWITCH: self._switch,
-            Phase.WAIT: self._wait,
-            Phase.RETIRE: self._retire,
-            Phase.FORGET: self._forget,
-        }
 
-    def _announce(self, rotation: Rotation) -> tuple[Rotation, str]:
-        self.listener.do(instruction(Phase.ANNOUNCE, self.distribution))
-        plane = self.until(lambda plane: gates.announced(rotation, plane))
-        (kid,) = plane.kids - rotation.old
-        return rotation.announced(kid), f"{who(plane)} {kid[:12]}… beside the old."
+    def go(self, rotation: S) -> S:
+        """Walk on until the rotation is done.
 
-    def _publish(self, rotation: Rotation) -> tuple[Rotation, str]:
-        # Again, since a run may go on days later: a server that has lost a key must not have Google lose it, too.
-        self.until(lambda plane: gates.served(rotation, plane))
-        self._google(rotation.all_kids, lambda kids: gates.known_to_google(rotation, kids))
-        return rotation.stepped(), f"Google has {len(rotation.all_kids)} keys."
+        Raises:
+            PlanError: A gate did not open in time, or the waiting takes longer; `plan.rotation-waits`. Nothing is lost: go on later.
+            NeighbourError: A side gave no answer.
+        """
+        self._remember(rotation)
+        steps = self.steps()
+        while rotation.phase in steps:
+            self.listener.step(rotation)
+            after, detail = steps[rotation.phase](rotation)
+            self._remember(after)
+            self.listener.passed(rotation, detail)
+            rotation = after
+        self.ledger.remove()
+        return rotation
 
-    def _switch(self, rotation: Rotation) -> tuple[Rotation, str]:
-        self.listener.do(instruction(Phase.SWITCH, self.distribution))
-        plane = self.until(lambda plane: gates.switched(rotation, plane) or refused(self.sides.exchanger(), plane.servers))
-        last = max(server.signed_at for server in plane.servers)
-        return rotation.switched(last), f"{who(plane, 'sign', 'signs')} with {rotation.stays[:12]}…, and Google takes its tokens."
+    def _remember(self, state: S) -> None:
+        """Write how far it is; a control plane that restarts is waited for."""
+        give_up = self.clock.now() + self.patience
+        told = ""
+        while True:
+            try:
+                return self.ledger.write(state)
+            except UnreachableError as error:
+                if self.clock.now() >= give_up:
+                    raise
+                if error.what != told:
+                    self.listener.waiting([error.what])
+                    told = error.what
+            self.sleep(POLL_S)
 
-    def _wait(self, rotation: Rotation) -> tuple[Rotation, str]:
-        assert rotation.wait_ends is not None
-        return self.outlive(rotation, rotation.wait_ends, has_switched=lambda server: server.signer == rotation.stays)
+    def until(self, gate: Callable[[ControlPlane], list[str]]) -> ControlPlane:
+        """Measure until the gate is open for every server, and return them as they were then."""
+        seen: list[ControlPlane] = []
 
-    def _retire(self, rotation: Rotation) -> tuple[Rotation, str]:
-        plane = self.until(gates.answered)
-        if gates.unswitched(rotation, plane):
-            return rotation.unswitched(), "A leaving key still signs: nothing is taken away."
-        if gates.outlived(rotation, plane):
-            return rotation.waiting(), _TOO_EARLY
-        # On the way back a key may be there that was brought in and never seen.
-        if rotation.leaves or plane.kids - rotation.remains:
-            self.listener.do(instruction(Phase.RETIRE, self.distribution))
-            plane = self.until(lambda plane: gates.retired(rotation, plane))
-            return rotation.stepped(), f"{who(plane, 'accept', 'accepts')} {rotation.stays[:12]}… alone."
-        return rotation.stepped(), "No key was new."
+        def unmet() -> list[str]:
+            reasons = self._unmet(gate, self.sides.control_plane(thoroughly=False))
+            if not reasons:
+                seen.append(self.sides.control_plane())
+                reasons = self._unmet(gate, seen[-1])
+            return reasons
 
-    def _forget(self, rotation: Rotation) -> tuple[Rotation, str]:
-        plane = self.until(lambda plane: gates.retired(rotation, plane))  # again, as in `_publish`
-        if gates.outlived(rotation, plane):
-            return rotation.waiting(), _TOO_EARLY
-        self._google(rotation.remains, lambda kids: gates.forgotten(rotation, kids))
-        return rotation.stepped(), "Google has forgotten the leaving key."
+        self.poll(unmet)
+        return seen[-1]
 
-    def _google(self, needed: Collection[str], gate: Callable[[frozenset[str]], list[str]]) -> None:
-        """Publish, then see what strangers and the provider say."""
-        self.poll(lambda: self.sides.publish(needed))
-        self.poll(lambda: gate(self.sides.known_kids()))
+    def _unmet(self, gate: Callable[[ControlPlane], list[str]], plane: ControlPlane) -> list[str]:
+        """Ask a gate, which stays closed while a server that was met before is not there to be asked."""
+        self.ledger.met(plane.listed)
+        return [*gates.listed(self.ledger.servers, plane), *gate(plane)]
+
+    def poll(self, unmet: Callable[[], list[str]]) -> None:
+        """Ask again and again until nothing is unmet, as long as the patience lasts."""
+        give_up = self.clock.now() + self.patience
+        told: list[str] = []
+        while reasons := _reasons(unmet):
+            if reasons != told:
+                self.listener.waiting(reasons)
+                told = reasons
+            if self.clock.now() >= give_up:
+                raise self.waits(" ".join(reasons))
+            self.sleep(POLL_S)
+
+    def outlive(self, rotation: S, ends: datetime, *, has_switched: Callable[[Server], bool]) -> tuple[S, str]:
+        """Wait for the end of the last token by the servers' clocks: it is they who refuse it then, and this machine's may be wrong.
+
+        Where the state says that the switch is yet to come, nobody has seen it: it is measured again.
+        """
+        told = False
+        while True:
+            plane = self.until(gates.answered)
+            if again := {server.name for server in plane.servers if not has_switched(server)}:
+                names = ", ".join(sorted(again))
+                return rotation.unswitched(), f"Signed with another {self.thing} meanwhile: {names}. The wait begins again."
+            left = ends - min(server.signed_at for server in plane.servers)
+            if left > rotation.longest_token + _SKEW:
+                return rotation.unswitched(), "The switch cannot have been seen when its state says: it is measured again."
+            if left <= timedelta(0):
+                return rotation.stepped(), f"The last token of the leaving {self.thing} has ended ({moment(ends)}, computed)."
+            if left > self.patience:
+                raise self.waits(f"the last token of the leaving {self.thing} ends at {moment(ends)} (computed from the longest life)")
+            if not told:
+                self.listener.waiting([f"The last token of the leaving {self.thing} ends at {moment(ends)}."])
+                told = True
+            self.sleep(left.total_seconds())
+
+    def waits(self, why: str) -> PlanError:
+        """Return the error of a run that ends before the rotation does."""
+        return PlanError(
+            "The rotation is not at its end.",
+            f"{sentence(why).rstrip('.')}.",
+            f"Go on later with `podpass rotate {self.option} --resume`; `--abort` goes back.",
+            code="plan.rotation-waits",
+        )
+
+
+def refused(exchanger: Exchanger, servers: tuple[Server, ...]) -> list[str]:
+    """Have Google take a token of each server; return its first refusal."""
+    for server in servers:
+        try:
+            exchanger.federated_token(server.token)
+        except CredentialError as error:
+            return [f"Google refuses a token of {server.name}: {error.why or error.what}"]
+    return []
+
+
+def _reasons(unmet: Callable[[], list[str]]) -> list[str]:
+    """Ask; a control plane that restarts gives no answer for a while."""
+    try:
+        return unmet()
+    except (NeighbourError, KeySetError) as error:
+        return [error.what]
+
+
+def who(plane: ControlPlane, plural: str = "serve", singular: str = "serves") -> str:
+    """Begin a sentence about the servers: `All 3 API servers serve`."""
+    if not plane.is_complete:
+        return f"The API server, asked {len(plane.servers)} times at its one address, {singular}"
+    count = len(plane.servers)
+    return f"The API server {singular}" if count == 1 else f"All {count} API servers {plural}"
+
+
+def sentence(words: str) -> str:
+    """Begin with a capital; an address stays as it is."""
+    return words if words.startswith(("https://", "http://")) else f"{words[:1].upper()}{words[1:]}"
+
+
+def moment(at: datetime) -> str:
+    """Write a moment for people."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

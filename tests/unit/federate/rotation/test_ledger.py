@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from podpass.errors import ConfigError, UnexpectedAnswerError
-from podpass.federate.rotation.ledger import Ledger
-from podpass.federate.rotation.rotation import Rotation
+from podpass.federate.rotation.key.ledger import KeyLedger
+from podpass.federate.rotation.key.rotation import Rotation
 from podpass.kube.fault import KubeRefusedError
 from unit.kube.api_server import cluster, status
 
@@ -29,20 +29,20 @@ def kept(state: Rotation = STATE, *, version: str = "7", servers: str | None = N
 
 def test_a_switch_before_the_rotation_began_counts_from_its_beginning() -> None:
     forged = replace(STATE, switched_at=datetime(2001, 1, 1, tzinfo=UTC))
-    assert Ledger(cluster(kept(forged)).client(), "shop").read() == replace(STATE, switched_at=MADE)
-    assert Ledger(cluster(kept()).client(), "shop").read() == STATE
+    assert KeyLedger(cluster(kept(forged)).client(), "shop").read() == replace(STATE, switched_at=MADE)
+    assert KeyLedger(cluster(kept()).client(), "shop").read() == STATE
 
 
 def test_a_config_map_that_nobody_has_dated_is_not_believed() -> None:
     undated = kept()
     undated["metadata"].pop("creationTimestamp")
     with pytest.raises(UnexpectedAnswerError, match="has no creationTimestamp"):
-        Ledger(cluster(undated).client(), "shop").read()
+        KeyLedger(cluster(undated).client(), "shop").read()
 
 
 def test_a_server_that_was_met_is_kept_at_once_and_once() -> None:
     there = cluster(kept(), kept(version="8", servers=json.dumps([A])))
-    ledger = Ledger(there.client(), "shop")
+    ledger = KeyLedger(there.client(), "shop")
     ledger.read()
     ledger.met({A})
     ledger.met({A})
@@ -55,7 +55,7 @@ def test_a_server_that_was_met_is_kept_at_once_and_once() -> None:
 
 def test_servers_are_read_again_and_go_with_every_state() -> None:
     there = cluster(kept(servers=json.dumps([A, B])))
-    ledger = Ledger(there.client(), "shop")
+    ledger = KeyLedger(there.client(), "shop")
     ledger.read()
     ledger.lost([B])
     ledger.write(STATE.stepped())
@@ -64,7 +64,7 @@ def test_servers_are_read_again_and_go_with_every_state() -> None:
 
 
 def test_a_server_that_the_rotation_never_met_cannot_be_given_up() -> None:
-    ledger = Ledger(cluster(kept(servers=json.dumps([A]))).client(), "shop")
+    ledger = KeyLedger(cluster(kept(servers=json.dumps([A]))).client(), "shop")
     ledger.read()
     with pytest.raises(ConfigError, match=r"has met no API server https://10\.0\.0\.2:6443\. It has met https://10\.0\.0\.1:6443\."):
         ledger.lost([B])
@@ -72,7 +72,7 @@ def test_a_server_that_the_rotation_never_met_cannot_be_given_up() -> None:
 
 def test_a_list_of_servers_without_end_is_not_kept() -> None:
     there = cluster(kept(servers=json.dumps([A])))
-    ledger = Ledger(there.client(), "shop")
+    ledger = KeyLedger(there.client(), "shop")
     ledger.read()
     with pytest.raises(UnexpectedAnswerError, match="lists 100 API servers, 101 with those"):
         ledger.met([f"https://10.1.0.{number}:6443" for number in range(100)])
@@ -83,13 +83,13 @@ def test_a_list_of_servers_without_end_is_not_kept() -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '["x"]', '["https://a\\u001b[2J"]', json.dumps([f"https://{n}" for n in range(101)])])
 def test_servers_that_nobody_can_have_met_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="does not say which API servers the rotation has met"):
-        Ledger(cluster(kept(servers=text)).client(), "shop").read()
+        KeyLedger(cluster(kept(servers=text)).client(), "shop").read()
 
 
 def test_a_write_whose_answer_was_lost_is_known_again() -> None:
     after = kept(STATE.stepped(), version="8", servers="[]")
     there = cluster(kept(), httpx2.ReadError("lost"), CONFLICT, after, after)
-    ledger = Ledger(there.client(), "shop")
+    ledger = KeyLedger(there.client(), "shop")
     ledger.read()
     with pytest.raises(Exception, match="gave no answer"):
         ledger.write(STATE.stepped())
@@ -100,15 +100,15 @@ def test_a_write_whose_answer_was_lost_is_known_again() -> None:
 
 def test_a_beginning_whose_answer_was_lost_is_known_again_and_somebody_else_s_is_not() -> None:
     taken = status(409, "AlreadyExists", 'configmaps "rotation-shop" already exists')
-    ledger = Ledger(cluster(taken, kept(servers="[]")).client(), "shop")
+    ledger = KeyLedger(cluster(taken, kept(servers="[]")).client(), "shop")
     ledger.write(STATE)
     with pytest.raises(KubeRefusedError, match="AlreadyExists"):
-        Ledger(cluster(taken, kept(STATE.stepped(), servers="[]")).client(), "shop").write(STATE)
+        KeyLedger(cluster(taken, kept(STATE.stepped(), servers="[]")).client(), "shop").write(STATE)
 
 
 def test_what_somebody_else_has_written_is_not_overwritten() -> None:
     there = cluster(kept(), CONFLICT, kept(version="8"))
-    ledger = Ledger(there.client(), "shop")
+    ledger = KeyLedger(there.client(), "shop")
     ledger.read()
     with pytest.raises(KubeRefusedError, match="Conflict"):
         ledger.write(STATE.stepped())

@@ -9,11 +9,10 @@ from typing import ClassVar, Final, Protocol
 from podpass.config.federation import Workload
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.issuer_move import IssuerMove, MovePhase, Standing
-from podpass.federate.rotation import issuer_gates as gates
-from podpass.federate.rotation import issuer_instructions as instructions
 from podpass.federate.rotation.gates import answered
+from podpass.federate.rotation.issuer import gates, instructions
 from podpass.federate.rotation.servers import ControlPlane, Server
-from podpass.federate.rotation.walking import Asked, Step, Walking, moment, refused, who
+from podpass.federate.rotation.walk import Asked, Step, Walk, moment, refused, who
 
 # Kubernetes (ConfigMap, mounted ConfigMaps are updated automatically): kubelet's sync period, a minute and up to half as long again, and
 # the life of what it has in its cache, a minute where it does not watch.
@@ -49,7 +48,7 @@ class Sides(Asked, Protocol):
 
 
 @dataclass(slots=True)
-class MoveWalk(Walking[IssuerMove]):
+class MoveWalk(Walk[IssuerMove]):
     """One run of a move.
 
     Attributes:

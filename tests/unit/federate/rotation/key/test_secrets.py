@@ -5,7 +5,7 @@ import base64
 import json
 from typing import Any
 
-from podpass.federate.rotation.secrets import lasting_tokens
+from podpass.federate.rotation.key.secrets import lasting_tokens
 from podpass.verify.base64url import encode
 from unit.kube.api_server import cluster, status
 

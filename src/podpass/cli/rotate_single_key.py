@@ -19,8 +19,8 @@ def refuse_single_key(session: Session, evidence: "Evidence") -> None:
     Raises:
         PlanError: The cluster can have one key only.
     """
-    from podpass.federate.rotation.secrets import lasting_tokens
-    from podpass.federate.rotation.single_key import report
+    from podpass.federate.rotation.key.secrets import lasting_tokens
+    from podpass.federate.rotation.key.single_key import report
     from podpass.kube.issuer import get_jwks
     from podpass.verify import KeySet
 

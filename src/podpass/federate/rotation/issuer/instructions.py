@@ -6,14 +6,13 @@ from typing import Final
 
 from podpass.config.federation import Workload
 from podpass.federate.issuer_move import IssuerMove, MovePhase
-from podpass.federate.rotation.instructions import Instruction
-from podpass.federate.rotation.pods import first_renewal
+from podpass.federate.rotation.instruction import ONE_BY_ONE, Instruction
+from podpass.federate.rotation.issuer.pods import first_renewal
 
 WRITTEN: Final = frozenset({"talos", "kubeadm", "kind", "cluster-api", "k3s", "rke2", "k0s", "minikube", "microk8s", "kops"})
 """Distributions whose steps `podpass export --format control-plane` writes."""
 DRIVEN: Final = frozenset({"talos", "kubeadm", "kind", "k3s", "rke2"})
 """Distributions to whose machines `podpass roll` brings the steps."""
-_ONE_BY_ONE: Final = "One server after the other: go on when the one before is ready."
 _SHOWN: Final = 5
 
 
@@ -46,7 +45,7 @@ def control_plane(move: IssuerMove, distribution: str | None) -> Instruction:
         ),
         f"kube-apiserver: --api-audiences=<{audiences}>    # where it is set",
     )
-    return Instruction(f"{purpose} {_ONE_BY_ONE}", (*_commands(move, distribution), *flags))
+    return Instruction(f"{purpose} {ONE_BY_ONE}", (*_commands(move, distribution), *flags))
 
 
 def _commands(move: IssuerMove, distribution: str | None) -> tuple[str, ...]:

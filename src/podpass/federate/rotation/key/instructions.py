@@ -1,27 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person does to the control plane in a step of a rotation, by distribution. Pure.
+"""What a person does to the control plane in a step of a key's rotation, by distribution. Pure.
 
 Facts are those of the distributions' own documents and sources: which file holds the keys, what reads it, when.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from podpass.federate.rotation.rotation import Phase
+from podpass.federate.rotation.instruction import ONE_BY_ONE, Instruction
+from podpass.federate.rotation.key.rotation import Phase
 
 _NEW_KEY: Final = "openssl genrsa -out sa-new.key 2048 && openssl rsa -in sa-new.key -pubout -out sa-new.pub"
-_ONE_BY_ONE: Final = "One server after the other: go on when the one before is ready."
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """What to do, and lines to type or write."""
-
-    purpose: str
-    lines: tuple[str, ...]
-
-
 _PURPOSE: Final[Mapping[Phase, str]] = {
     Phase.ANNOUNCE: "Make a key, and let every API server accept and publish it beside the old one. The old one goes on signing.",
     Phase.SWITCH: "Let every API server sign with the key that stays. Both go on being accepted.",
@@ -104,4 +93,4 @@ def instruction(phase: Phase, distribution: str | None) -> Instruction:
         distribution: As `clusters` names it; None, or one without an entry here: the flags themselves.
     """
     lines = _BY_DISTRIBUTION.get(distribution or "", _FLAGS)[phase]
-    return Instruction(f"{_PURPOSE[phase]} {_ONE_BY_ONE}", lines)
+    return Instruction(f"{_PURPOSE[phase]} {ONE_BY_ONE}", lines)

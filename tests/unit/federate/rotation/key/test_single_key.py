@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from podpass.federate.clusters.evidence import Evidence, Node
-from podpass.federate.rotation.single_key import Report, renewed_within, report
+from podpass.federate.rotation.key.single_key import Report, renewed_within, report
 
 HOUR = timedelta(hours=1)
 CONTROL = {"node-role.kubernetes.io/control-plane": ""}

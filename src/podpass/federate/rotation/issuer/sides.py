@@ -17,7 +17,7 @@ from podpass.federate.facts import Facts
 from podpass.federate.issuer_move import IssuerMove, Standing
 from podpass.federate.planning import Prepared, prepare
 from podpass.federate.resource import Kind
-from podpass.federate.rotation import pods
+from podpass.federate.rotation.issuer import pods
 from podpass.federate.rotation.servers import ControlPlane, ask_all
 from podpass.federate.safety import Allowances
 from podpass.google.rest import GoogleClient
@@ -31,7 +31,7 @@ _OF_ITS_END: Final = frozenset({Kind.PROVIDER, Kind.CONFIG_MAP})
 
 @dataclass(frozen=True, slots=True)
 class MoveSides:
-    """A cluster and Google; `issuer_walk.Sides`.
+    """A cluster and Google; `walk.Sides`.
 
     Attributes:
         federation: The file.

@@ -12,10 +12,10 @@ from podpass.clock import SteppedClock
 from podpass.errors import ExchangeRefusedError, PlanError
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.issuer_move import IssuerMove, MovePhase, Standing
-from podpass.federate.rotation import issuer_gates
-from podpass.federate.rotation.instructions import Instruction
-from podpass.federate.rotation.issuer_walk import BROUGHT, MoveWalk
-from podpass.federate.rotation.ledger import MoveLedger
+from podpass.federate.rotation.instruction import Instruction
+from podpass.federate.rotation.issuer import gates as issuer_gates
+from podpass.federate.rotation.issuer.ledger import MoveLedger
+from podpass.federate.rotation.issuer.walk import BROUGHT, MoveWalk
 from podpass.federate.rotation.servers import ControlPlane, Server
 from podpass.names import Secret
 

@@ -19,8 +19,8 @@ from podpass.federate.plan import Plan, Subject
 from podpass.federate.planning import Prepared, Sides
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.resource import ABSENT, Observed
-from podpass.federate.rotation.issuer_begin import begin, check_servers
-from podpass.federate.rotation.issuer_live import of_a_move
+from podpass.federate.rotation.issuer.beginning import begin, check_servers
+from podpass.federate.rotation.issuer.sides import of_a_move
 from podpass.federate.rotation.servers import ControlPlane, Server
 from podpass.names import Issuer, Secret
 

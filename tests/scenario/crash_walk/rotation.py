@@ -16,8 +16,8 @@ import httpx2
 import yaml
 
 from podpass.exchange.exchanger import Exchanger
-from podpass.federate.rotation.instructions import instruction
-from podpass.federate.rotation.rotation import Phase
+from podpass.federate.rotation.key.instructions import instruction
+from podpass.federate.rotation.key.rotation import Phase
 from podpass.kube.client import KubeClient, connect
 from podpass.kube.kubeconfig import from_dict
 from podpass.kube.objects import ensure_service_account

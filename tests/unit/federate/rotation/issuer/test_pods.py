@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from podpass.config.federation import CredentialsSettings, TokenSettings, Workload
-from podpass.federate.rotation.pods import Pod, asking_for, first_renewal, out_of_reach
+from podpass.federate.rotation.issuer.pods import Pod, asking_for, first_renewal, out_of_reach
 from podpass.names import ServiceAccountRef
 
 ACCOUNT = ServiceAccountRef("shop", "checkout")

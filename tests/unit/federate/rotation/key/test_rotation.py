@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from podpass.errors import ConfigError, PlanError
-from podpass.federate.rotation import gates
-from podpass.federate.rotation.rotation import Phase, Rotation
+from podpass.federate.rotation.key import gates
+from podpass.federate.rotation.key.rotation import Phase, Rotation
 from podpass.federate.rotation.servers import ControlPlane, Server
 from podpass.names import Secret
 

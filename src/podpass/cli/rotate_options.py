@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both kinds of `podpass rotate` share: durations as people write them, what a walk prints, and how one goes on."""
+"""What a run of `podpass rotate` was told, and what follows from it: whether it begins, goes on or goes back, and for how long it waits."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -15,29 +13,35 @@ from podpass.errors import ConfigError
 if TYPE_CHECKING:
     from podpass.federate.clusters.portrait import Portrait
     from podpass.federate.issuer_move import IssuerMove
-    from podpass.federate.rotation.instructions import Instruction
-    from podpass.federate.rotation.rotation import Rotation
+    from podpass.federate.rotation.key.rotation import Rotation
 
 S = TypeVar("S", "Rotation", "IssuerMove")
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # Where the flags say less or nothing: kubelet renews a token after 24 h at the latest, so one of them may be as old as that.
 _LEAST_LIFE: Final = timedelta(hours=24)
 
 
-class Duration(click.ParamType[timedelta]):
-    """A number with its unit: 90s, 10m, 24h, 7d."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options, whatever is rotated.
 
-    name = "duration"
+    Attributes:
+        resume: Go on where an earlier run stopped.
+        abort: Go back.
+        longest_token: How long a token lives at most; None: what the cluster's flags say.
+        wait: How long to wait at a gate.
+        removed: API servers that were removed for good.
+        with_refusals: Of the issuer: tokens may be refused where the API servers can be told one issuer at a time.
+        yes: Whether the answer to every question is known.
+    """
 
-    def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Return the time."""
-        found = value if isinstance(value, timedelta) else re.fullmatch(r"(\d+)([smhd])", value)
-        if isinstance(found, timedelta):
-            return found
-        if not found:
-            self.fail(f"{value!r} is no duration: write 90s, 10m, 24h or 7d.", param, ctx)
-        return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    resume: bool
+    abort: bool
+    longest_token: timedelta | None
+    wait: timedelta
+    removed: tuple[str, ...]
+    with_refusals: bool
+    yes: bool
 
 
 def longest_life(portrait: "Portrait", said: timedelta | None) -> timedelta:
@@ -45,16 +49,16 @@ def longest_life(portrait: "Portrait", said: timedelta | None) -> timedelta:
     return said or max(portrait.longest_token.value or _LEAST_LIFE, _LEAST_LIFE)
 
 
-def continued(rotation: S, *, resume: bool, abort: bool) -> S:
+def continued(rotation: S, options: Options) -> S:
     """Return what is done with a rotation that was begun before.
 
     Raises:
         ConfigError: Nobody said that it is to go on, or back.
         PlanError: It cannot go back.
     """
-    if abort:  # said again, where the run that turned back was stopped
+    if options.abort:  # said again, where the run that turned back was stopped
         return rotation if rotation.is_back else rotation.turned_back()
-    if not resume:
+    if not options.resume:
         raise ConfigError(
             f"A rotation is under way: its next step is `{rotation.phase}`.",
             "",
@@ -76,49 +80,16 @@ def outliving(rotation: S, portrait: "Portrait", said: timedelta | None) -> S:
     return replace(rotation, longest_token=longest)
 
 
-def check_begins(option: str, *, resume: bool, abort: bool) -> None:
+def check_begins(option: str, options: Options) -> None:
     """Refuse to go on or back where there is nothing.
 
     Raises:
         ConfigError: Somebody wants to.
     """
-    if resume or abort:
+    if options.resume or options.abort:
         raise ConfigError(
             "There is no rotation to go on with, or back.",
             "None was begun, or the last one has come to its end.",
             f"`podpass doctor` shows whether all is well; `podpass rotate {option}` begins one.",
             code="config.rotation-none",
         )
-
-
-class Screen(Generic[S]):
-    """Tells a person how a walk goes.
-
-    Args:
-        titles: What each step is called.
-    """
-
-    def __init__(self, titles: Mapping[str, str]) -> None:
-        self._titles = titles
-
-    def step(self, rotation: S) -> None:
-        """A step begins."""
-        click.secho(self._titles[rotation.phase], bold=True)
-
-    def do(self, work: "Instruction") -> None:
-        """A person has to do something now."""
-        click.echo(wrap(f"  {work.purpose}", rest=2))
-        for line in work.lines:
-            click.echo(f"    {line}")
-
-    def waiting(self, unmet: list[str]) -> None:
-        """The gate is closed."""
-        for reason in unmet:
-            click.secho(wrap(f"  … {reason}", rest=4), fg="yellow")
-
-    def passed(self, rotation: S, detail: str) -> None:
-        """The step is done."""
-        del rotation
-        click.secho("  ✓ ", fg="green", nl=False)
-        click.echo(wrap(detail, first=4, rest=4))
-        click.echo()

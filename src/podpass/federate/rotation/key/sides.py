@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sides of a rotation as they are: a cluster, Google, and what of the federation file leads to them."""
+"""The sides of a key's rotation as they are: a cluster, Google, and what of the federation file leads to them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from podpass.federate import desired, doctor
 from podpass.federate.facts import Facts
 from podpass.federate.key_sync import sync_keys
 from podpass.federate.planning import Prepared, prepare
-from podpass.federate.rotation import gates
+from podpass.federate.rotation.key import gates
 from podpass.federate.rotation.servers import ControlPlane, ask_all
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
@@ -20,7 +20,7 @@ from podpass.verify import KeySet
 
 
 @dataclass(frozen=True, slots=True)
-class LiveSides:
+class KeySides:
     """A cluster and Google; `walk.Sides`.
 
     Attributes:
