@@ -6,6 +6,7 @@ and nothing else: so any other header with a token is set and taken off by a hoo
 """
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, MutableMapping
+from functools import cached_property
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from anyio import to_thread
@@ -102,9 +103,14 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
         """Do what may wait on a thread, under asyncio and trio, as the library does itself."""
         return await to_thread.run_sync(work)
 
+    @cached_property
+    def _may_be_plain(self) -> bool:
+        """Whether one of the origins is plain http."""
+        return any(origin.scheme == "http" for origin in self._origins)
+
     def _watch(self, request: RequestT, sent: Mapping[str, str], watcher: "Callable[[frozenset[Origin], _Trace | None], _Trace]") -> None:
         """See to it that no hop of a request shows a token to a proxy; https never does."""
-        if sent and any(origin.scheme == "http" for origin in self._origins):
+        if sent and self._may_be_plain:
             request.extensions = {**request.extensions, _TRACE: watcher(self._origins, request.extensions.get(_TRACE))}
 
     def _sign(self, request: RequestT, sent: dict[str, str]) -> None:
@@ -151,21 +157,25 @@ async def _judge_hop_async(request: _Request) -> None:
     _judge_hop(request)
 
 
-def _judge_write(origins: frozenset[Origin], event: str, info: Mapping[str, Any]) -> None:
+def _judge_write(origins: frozenset[Origin], event: str, info: Mapping[str, Any], after: _Trace | None) -> None:
     """Refuse to write a token to a proxy that can read it; called by the library before it connects and before it writes."""
     if event == "socks.setup_socks5_connection.started":
         origin = Origin.of("http", info["host"], info["port"])
         if origin in origins:  # what is said through this proxy is written as to the service itself
             raise through_a_proxy(str(origin))
-    elif is_in_the_clear(event, info) and any(name.lower() in _CARRIERS for name, _ in info["request"].headers):
-        raise through_a_proxy(info["request"].url.target.decode("ascii"))
+    elif event.endswith(".send_request_headers.started"):
+        request = info["request"]
+        if is_in_the_clear(event, info) and any(name.lower() in _CARRIERS for name, _ in request.headers):
+            raise through_a_proxy(request.url.target.decode("ascii"))
+        # This hop is judged, and what else it tells costs a tenth of the request. The next one has extensions of its own.
+        request.extensions = {**request.extensions, _TRACE: after}
 
 
 def _watcher(origins: frozenset[Origin], after: _Trace | None) -> _Trace:
     """Return what a `Client` tells of its connections, and tells `after` as well."""
 
     def watch(event: str, info: Mapping[str, Any]) -> None:
-        _judge_write(origins, event, info)
+        _judge_write(origins, event, info, after)
         if after is not None:
             after(event, info)
 
@@ -176,7 +186,7 @@ def _watcher_async(origins: frozenset[Origin], after: _Trace | None) -> _Trace:
     """Return what an `AsyncClient` tells of its connections."""
 
     async def watch(event: str, info: Mapping[str, Any]) -> None:
-        _judge_write(origins, event, info)
+        _judge_write(origins, event, info, after)
         if after is not None:
             await after(event, info)
 

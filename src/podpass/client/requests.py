@@ -5,7 +5,9 @@ The hook below is called for each answer on the way of a redirect. To another or
 hook takes off the rest.
 """
 
+import os
 import re
+import sys
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -23,6 +25,8 @@ from podpass.net.direct import place, through_a_proxy
 __all__ = ["BearerAuth"]
 
 _NETLOC_END: Final = re.compile(r"[/?#]")
+# All that urllib and requests read about proxies of http in an environment; elsewhere than on Linux the system's settings come on top.
+_PROXY_VARIABLES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD")
 
 
 class BearerAuth(Bearer, AuthBase):
@@ -32,8 +36,8 @@ class BearerAuth(Bearer, AuthBase):
         """Sign a request; called by requests."""
         origin = _origin(r)
         if sent := self.headers(origin, r.headers):
-            if origin.scheme == "http" and r.url and select_proxy(r.url, get_environ_proxies(r.url)):
-                raise through_a_proxy(r.url)
+            if origin.scheme == "http" and _is_proxied(origin):
+                raise through_a_proxy(r.url or str(origin))
             r.headers.update(sent)
             r.register_hook("response", partial(self._answered, sent))  # type: ignore[no-untyped-call]  # the stubs leave it out
         return r
@@ -41,7 +45,8 @@ class BearerAuth(Bearer, AuthBase):
     def _answered(self, sent: Mapping[str, str], response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - handed on
         """Look at an answer: after a refusal send the request once more, before a redirect take off what is not for its origin."""
         request = response.request
-        if request.url and request.url.startswith("http:") and select_proxy(request.url, options.get("proxies")):
+        proxies = options.get("proxies")
+        if proxies and request.url and request.url.startswith("http:") and select_proxy(request.url, proxies):
             response.close()
             raise _was_read(request.url)
         answer = self._again(sent, response, **options) if response.status_code == UNAUTHORIZED else response
@@ -94,3 +99,17 @@ def _origin(request: requests.PreparedRequest) -> Origin:
 
 # As many services as a workload calls; taking a URL apart costs as much as all the rest.
 _parsed = lru_cache(64)(Origin.of_url)
+
+
+def _is_proxied(origin: Origin) -> bool:
+    """Tell whether the environment, as it is now, sends requests to an origin through a proxy."""
+    return _reads_a_proxy(origin, *map(os.environ.get, _PROXY_VARIABLES))
+
+
+def _finds_a_proxy(origin: Origin, *_: str | None) -> bool:
+    url = f"{origin}/"
+    return bool(select_proxy(url, get_environ_proxies(url)))
+
+
+# To look through a whole environment costs ten times what the rest of a request's signing does.
+_reads_a_proxy = lru_cache(64)(_finds_a_proxy) if sys.platform == "linux" else _finds_a_proxy

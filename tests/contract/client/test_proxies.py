@@ -122,6 +122,36 @@ def test_a_proxy_of_the_client_itself_is_found_as_well_and_who_watches_goes_on_w
     assert "Bearer" not in "".join(proxy.shown)
 
 
+@pytest.mark.parametrize("name", ["httpx2", "httpx"])
+def test_each_hop_of_a_redirect_is_watched(name: str, proxy: RecordingProxy, source: FileSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first goes to its service directly, the second would go through a proxy, with the second token in it."""
+    library, adapter = pytest.importorskip(name), importlib.import_module(f"podpass.client.{name}")
+    monkeypatch.delenv("http_proxy")
+    with LoopbackServer(lambda _: Reply(302, headers={"location": IN_CLUSTER})) as service:
+        auth = adapter.BearerAuth(source, origins=[service.url, IN_CLUSTER], serverless=source, clock=SteppedClock(NOW))
+        mounts = {"http://orders.shop.svc:8080": library.HTTPTransport(proxy=proxy.url)}
+        client = auth.attach(library.Client(mounts=mounts, follow_redirects=True))
+        with client, pytest.raises(ConfigError, match="a proxy is on the way"):
+            client.get(service.url)
+        assert service.seen[0].headers["x-serverless-authorization"] == f"Bearer {TOKEN}"
+    assert "Bearer" not in "".join(proxy.shown)
+
+
+def test_a_proxy_that_the_environment_names_later_is_seen_by_requests(
+    proxy: RecordingProxy, source: FileSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from podpass.client.requests import BearerAuth  # noqa: PLC0415 - as the subjects do
+
+    with LoopbackServer(lambda _: Reply(200, b"itself")) as service, requests.Session() as session:
+        session.auth = BearerAuth(source, origins=[service.url], clock=SteppedClock(NOW))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert session.get(service.url).content == b"itself"
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(ConfigError, match="a proxy is on the way"):
+            session.get(service.url)
+    assert proxy.shown == []
+
+
 def test_a_session_of_requests_with_a_proxy_of_its_own_says_so_at_the_first_answer(
     proxy: RecordingProxy, source: FileSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
