@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar, final
 
 from podpass.clock import Clock
-from podpass.errors import ExchangeUnavailableError, NeighbourError, PodpassError, UnavailableError
+from podpass.errors import ExchangeUnavailableError, NeighbourError, PodpassError, UnavailableError, UnreachableError
 from podpass.exchange.schedule import CLOSED, EVER, TokenSchedule, Window
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Neighbour:
         self._chance = chance
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._trouble = ""
+        self._trouble = self._cure = ""
         self._failed_at = EVER
         self._is_asked = False
         self._failures = 0
@@ -99,7 +99,7 @@ class Neighbour:
         return ExchangeUnavailableError(
             f"There is no {thing} at hand, and none can be had now.",
             self._trouble,
-            f"Ask again in {after_s:.0f} s.",
+            f"{self._cure}Ask again in {after_s:.0f} s.",
             retry_after_s=after_s,
         )
 
@@ -142,6 +142,8 @@ class Neighbour:
         self.pause, self._is_asked = Window.of(now, until), False
         self._failed_at = now
         self._trouble = f"{error.what} {error.why}".strip()
+        # Who answers that it is busy says when to ask again, and that is said anyway.
+        self._cure = f"{error.next_step} " if isinstance(error, UnreachableError) and error.next_step else ""
         LOGGER.warning("%s could not be asked (%d in a row): %s", self._who, self._failures, self._trouble)
 
     def _end(self) -> None:
@@ -149,4 +151,4 @@ class Neighbour:
         if self._failures:
             LOGGER.info("%s answers again, after %d failures in a row", self._who, self._failures)
         self._failures, self.is_known, self.pause = 0, False, CLOSED
-        self._is_asked, self._trouble = False, ""
+        self._is_asked, self._trouble, self._cure = False, "", ""

@@ -237,7 +237,7 @@ def test_fifty_threads_ask_such_a_source_once(clock: SteppedClock) -> None:
 def test_fifty_threads_wait_for_one_failure_not_for_fifty(clock: SteppedClock) -> None:
     desk = Desk()
     desk.gate.clear()
-    desk.error = UnreachableError("The cluster gave no answer.")
+    desk.error = UnreachableError("The cluster gave no answer.", "", "Check that it runs.")
     tokens = AskedTokens(desk, clock)
     with ThreadPoolExecutor(50) as threads:
         waiting = [threads.submit(tokens.fetch) for _ in range(50)]
@@ -248,8 +248,9 @@ def test_fifty_threads_wait_for_one_failure_not_for_fifty(clock: SteppedClock) -
     assert desk.asked == 1
     with pytest.raises(
         ExchangeUnavailableError, match=r"There is no token of TokenRequest for shop/checkout at hand.* The cluster gave no answer"
-    ):
+    ) as caught:
         tokens.fetch()
+    assert caught.value.next_step.startswith("Check that it runs. Ask again in ")
     assert desk.asked == 1
     clock.step(2 * SECOND)
     desk.error = None
