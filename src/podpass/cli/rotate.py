@@ -52,12 +52,23 @@ def command(  # noqa: PLR0913 - the options are what they are
     """
     from podpass.cli import rotate_issuer, rotate_key
 
-    if of_key == of_issuer:
-        raise click.UsageError("Say what to rotate: --key or --issuer.")
     if resume and abort:
         raise click.UsageError("--resume goes on, --abort goes back: choose one.")
+    if of_key == of_issuer:
+        raise click.UsageError(_which(is_begun=resume or abort) if of_key else "Say what to rotate: --key or --issuer.")
     if with_refusals and not of_issuer:
         raise click.UsageError("--with-refusals is for --issuer.")
     options = Options(resume, abort, longest_token, wait, removed, with_refusals, yes)
     with opened(file) as session:
         (rotate_key if of_key else rotate_issuer).run(session, options)
+
+
+def _which(*, is_begun: bool) -> str:
+    """Answer one who asks for both."""
+    if is_begun:
+        return "There is one rotation at a time: say --key or --issuer. `podpass plan` tells which of them is under way."
+    return (
+        "One is rotated at a time, the key first: the issuer to come then publishes the new key alone, and never speaks for the old one. "
+        "Type `podpass rotate --key`, with the present issuer in the file. When that is done, write the issuer to come into the file, and "
+        "type `podpass rotate --issuer`."
+    )

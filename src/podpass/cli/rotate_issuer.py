@@ -155,8 +155,14 @@ def _readers(workloads: "tuple[Workload, ...]", found: "list[Pod] | None") -> No
 
 
 def _farewell(session: Session, move: "IssuerMove") -> None:
-    click.echo("The move is done. `podpass doctor` walks the chain with a real token.")
+    end = "The move is done."
     if move.is_back:
+        end = (
+            f"The move was taken back: the cluster signs with {move.stays.issuer}, as before, and takes no token of {move.leaves.issuer}; "
+            f"Google has the provider {move.stays.provider} for them, and {move.leaves.provider} no more."
+        )
+    click.echo(wrap(f"{end} `podpass doctor` walks the chain with a real token."))
+    if move.is_back and session.federation.google.provider.id == move.leaves.provider:
         click.echo(wrap(f"The file still names {move.leaves.provider}: write {move.stays.provider} and {move.stays.issuer} back into it."))
     if move.leaves.bucket:
         name = move.leaves.bucket.name

@@ -49,8 +49,18 @@ def run(session: Session, options: Options) -> None:
         _inventory(session, rotation)
         confirm("Go on?", yes=options.yes, command="rotate")
         distribution = portrait.distribution.value
-        KeyWalk(sides, ledger, Screen(_TITLES), distribution.name if distribution else None, options.wait).go(rotation)
-    click.echo("The rotation is done. `podpass doctor` walks the chain with a real token.")
+        done = KeyWalk(sides, ledger, Screen(_TITLES), distribution.name if distribution else None, options.wait).go(rotation)
+    click.echo(wrap(f"{_end(done)} `podpass doctor` walks the chain with a real token."))
+
+
+def _end(rotation: "Rotation") -> str:
+    """Say what is in force now."""
+    if not rotation.is_back:
+        return "The rotation is done."
+    kids = ", ".join(f"{kid[:12]}…" for kid in sorted(rotation.remains))
+    return (
+        f"The rotation was taken back: {rotation.signer[:12]}… signs, as before, and the cluster and Google accept {kids} and no other key."
+    )
 
 
 @contextmanager

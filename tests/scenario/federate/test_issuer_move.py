@@ -246,6 +246,8 @@ def test_a_move_goes_back_under_load_after_tokens_of_both_issuers_were_in_use(st
 
 def test_the_command_tells_what_to_do_and_everybody_else_what_is_under_way(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.done("apply", "--yes")
+    assert story.sandbox.cluster
+    (begun_with,) = story.sandbox.cluster.issuers
     edit(story)
     plan = story.done("plan")
     assert "`podpass rotate --issuer` makes this change without a refused token" in " ".join(plan.split())
@@ -283,7 +285,11 @@ def test_the_command_tells_what_to_do_and_everybody_else_what_is_under_way(story
         assert answer.error is not None
         assert answer.error.full_code == "plan.rotation-file"
     edit(story)
-    assert "The move is done" in story.done("rotate", "--issuer", "--abort", "--yes")
+    end = " ".join(story.done("rotate", "--issuer", "--abort", "--yes").split())
+    assert f"The move was taken back: the cluster signs with {begun_with}, as before, and takes no token of {new_issuer(story)};" in end
+    assert "Google has the provider cluster for them, and cluster-2 no more." in end
+    assert "The file still names cluster-2: write cluster and" in end
+    assert "is done" not in end
     assert story.run("rotate", "--issuer", "--resume", "--yes").error is not None
     # The bucket of the coming issuer is named, and podpass's own; the provider's id is taken for 30 days.
     answer = story.run("rotate", "--issuer", "--yes")

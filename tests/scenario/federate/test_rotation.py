@@ -204,7 +204,13 @@ def test_the_command_says_what_is_to_be_done_and_resumes(story: Story) -> None:
         kept = KeyLedger(story.kube, story.name).read()
         assert kept is not None
         assert kept.longest_token == timedelta(hours=hours)
-    assert "The rotation is done" in story.done("rotate", "--key", "--yes", "--abort")
+    end = " ".join(story.done("rotate", "--key", "--yes", "--abort").split())
+    assert kept is not None
+    (kid,) = kept.old
+    assert (
+        f"The rotation was taken back: {kid[:12]}… signs, as before, and the cluster and Google accept {kid[:12]}… and no other key." in end
+    )
+    assert "is done" not in end
 
 
 def test_keys_that_google_lacks_stop_a_rotation_before_it_begins(story: Story) -> None:

@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which API servers there are, by the cluster's own list."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import pytest
 
+from podpass.errors import UnexpectedAnswerError, UnreachableError
 from podpass.federate.rotation import servers
 from podpass.federate.rotation.servers import Server, ask_all
 from podpass.kube.client import KubeClient
+from podpass.kube.kubeconfig import from_dict
 from podpass.names import Secret, ServiceAccountRef
+from podpass.net.silence import LIMIT_S
 from unit.kube.api_server import cluster, kubeconfig, status
 
 ACCOUNT = ServiceAccountRef("default", "shop")
@@ -61,3 +68,51 @@ def test_where_no_certificate_is_checked_the_cluster_names_nobody_who_gets_the_c
     assert asked == [client.access.server]
     assert plane.listed == LISTED
     assert not plane.is_complete
+
+
+def listing(count: int) -> dict[str, Any]:
+    return SLICE | {"endpoints": [{"addresses": [f"10.0.0.{number}"]} for number in range(count)]}
+
+
+def test_a_list_longer_than_any_control_plane_s_is_refused_and_nobody_on_it_is_asked() -> None:
+    there = cluster(listing(servers.AT_MOST + 1))
+    with pytest.raises(UnexpectedAnswerError, match="lists more than 100 API servers") as caught:
+        ask_all(there.client(), ACCOUNT, "audience")
+    assert "delete it: the API servers write it anew" in caught.value.next_step
+    assert len(there.asked) == 1
+
+
+def test_all_listed_servers_are_asked_at_the_same_time_and_each_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(servers.AT_MOST, timeout=60)  # breaks where one has to wait for another's answer
+
+    def look(_one: KubeClient, address: str, *_: object) -> Server:
+        together.wait()
+        if address.endswith(".7:6443"):
+            raise UnreachableError("It is down.")
+        return replace(FOUND, name=address)
+
+    monkeypatch.setattr(servers, "_look", look)
+    plane = ask_all(cluster(listing(servers.AT_MOST)).client(), ACCOUNT, "audience")
+    assert plane.silent == ("https://10.0.0.7:6443: It is down.",)
+    assert {server.name for server in plane.servers} == plane.listed - {"https://10.0.0.7:6443"}
+
+
+def test_a_server_that_hangs_is_silent_when_the_time_of_all_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = threading.Event()
+
+    def look(_one: KubeClient, address: str, *_: object) -> Server:
+        if address == "https://10.0.0.2:6443":
+            let_go.wait(60)
+        return replace(FOUND, name=address)
+
+    def time_is_over(flights: Collection[Future[Server]], timeout: float) -> Any:  # noqa: ANN401 - the library's own
+        assert timeout == LIMIT_S
+        return wait_for(list(flights)[:2], timeout=60)
+
+    monkeypatch.setattr(servers, "_look", look)
+    monkeypatch.setattr(servers, "wait", time_is_over)
+    addresses = [f"https://10.0.0.{number}:6443" for number in range(3)]
+    found, silent = servers._ask(from_dict(kubeconfig()), addresses, ACCOUNT, "audience")
+    let_go.set()
+    assert [server.name for server in found] == addresses[:2]
+    assert silent == ("https://10.0.0.2:6443: It has not answered within 30 s.",)

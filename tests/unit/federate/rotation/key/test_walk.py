@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from podpass.clock import SteppedClock
-from podpass.errors import PlanError, UnreachableError
+from podpass.errors import PlanError, UnexpectedAnswerError, UnreachableError
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.rotation.instruction import Instruction
 from podpass.federate.rotation.key import gates
@@ -211,3 +211,16 @@ def test_a_control_plane_that_restarts_when_the_state_is_written_is_waited_for()
     lost.append(UnreachableError("gone"))
     with pytest.raises(UnreachableError):
         world.walk(replace(SWITCHING.switched(NOW - DAY), phase=Phase.RETIRE), timedelta(0))
+
+
+def test_a_list_of_servers_that_nobody_can_have_keeps_the_gate_closed_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Phase.RETIRE)
+
+    def control_plane(**_: Any) -> ControlPlane:  # noqa: ANN401 - as it is called
+        raise UnexpectedAnswerError("The cluster lists more than 100 API servers.", "Nobody has so many.", "Delete the list.")
+
+    monkeypatch.setattr(world, "control_plane", control_plane)
+    with pytest.raises(PlanError, match=r"more than 100 API servers\. Delete the list\.") as caught:
+        world.walk(replace(SWITCHING.switched(NOW), phase=Phase.RETIRE), timedelta(minutes=1))
+    assert caught.value.full_code == "plan.rotation-waits"
+    assert world.google == BOTH
