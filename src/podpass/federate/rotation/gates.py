@@ -5,13 +5,18 @@ A gate returns what does not hold yet, in sentences; nothing means that it is op
 """
 
 from collections.abc import Collection
+from typing import Final
 
 from podpass.federate.rotation.servers import ControlPlane
+
+_SHOWN: Final = 5
 
 
 def answered(plane: ControlPlane) -> list[str]:
     """Every server answers."""
-    return [f"No answer: {reason}" for reason in plane.silent]
+    named = [f"No answer: {reason}" for reason in plane.silent[:_SHOWN]]
+    more = len(plane.silent) - len(named)
+    return [*named, f"No answer from {more} more of the API servers that the cluster lists."] if more else named
 
 
 def listed(known: Collection[str], plane: ControlPlane) -> list[str]:

@@ -18,13 +18,12 @@ from podpass.errors import ConfigError, PlanError, UnexpectedAnswerError
 from podpass.federate import under_way
 from podpass.federate.own_namespace import create_in, remove_if_empty
 from podpass.federate.receipt import NAMESPACE
+from podpass.federate.rotation.servers import AT_MOST
 from podpass.kube.client import KubeClient
 from podpass.kube.config_maps import ConfigMap, create_config_map, delete_config_map, get_config_map, replace_config_map
 from podpass.kube.fault import FaultKind, KubeRefusedError
 
 _SERVERS: Final = "servers.json"
-# Nobody has more API servers, even over years of rebuilding.
-_SERVERS_AT_MOST: Final = 100
 _NAME_LIMIT_CHARS: Final = 300
 _WRITTEN_MEANWHILE: Final = frozenset({FaultKind.CONFLICT, FaultKind.ALREADY_EXISTS})
 
@@ -83,10 +82,10 @@ class Ledger(ABC, Generic[S]):
             UnexpectedAnswerError: There are more than can be; kept, they could not be read any more.
         """
         after = self._servers | frozenset(servers)
-        if len(after) > _SERVERS_AT_MOST:
+        if len(after) > AT_MOST:
             raise UnexpectedAnswerError(
                 f"The cluster lists {len(servers)} API servers, {len(after)} with those that this rotation has met.",
-                f"Nobody has more than {_SERVERS_AT_MOST}.",
+                f"Nobody has more than {AT_MOST}.",
                 "Look who writes the EndpointSlice kubernetes in the namespace default, then resume; --removed-server gives one up.",
             )
         if after != self._servers and self._known is not None:
@@ -145,7 +144,7 @@ def _servers(text: str, origin: str) -> frozenset[str]:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, list) or len(value) > _SERVERS_AT_MOST or not all(_is_name(each) for each in value):
+    if not isinstance(value, list) or len(value) > AT_MOST or not all(_is_name(each) for each in value):
         raise ConfigError(
             f"{origin} does not say which API servers the rotation has met.",
             f"Its {_SERVERS} is no list of addresses.",

@@ -2,12 +2,15 @@
 """What each API server serves and signs with, asked one by one.
 
 A control plane has several, and the address in a kubeconfig often leads to any of them. Where the cluster lists their addresses and they
-can be reached from here, each is asked; where not, the one address is asked several times, each time over a new connection.
+can be reached from here, each is asked, all at the same time; where not, the one address is asked several times, each time over a new
+connection. Who may write that list can name whom he likes, so it is as long as a control plane may be, and all of it has one deadline.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from podpass.errors import NeighbourError, UnexpectedAnswerError
@@ -18,9 +21,13 @@ from podpass.kube.issuer import get_jwks
 from podpass.kube.kubeconfig import ClusterAccess
 from podpass.kube.tokens import request_token
 from podpass.names import Secret, ServiceAccountRef
+from podpass.net.flights import Pool
+from podpass.net.silence import LIMIT_S
 from podpass.verify import KeySet, parse
 from podpass.verify.algorithms import ALGORITHMS
 
+AT_MOST: Final = 100
+"""Nobody has more API servers, even over years of rebuilding."""
 _LISTED_AT: Final = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
 # Behind a load balancer of three servers, all are met with a probability of 99 %.
 _TIMES: Final = 15
@@ -84,6 +91,7 @@ def ask_all(
         thoroughly: Ask one address that may lead to several servers often enough to meet them all; False: once, for a first look.
 
     Raises:
+        UnexpectedAnswerError: The cluster lists more than can be; none is asked, since one that is left out may be the one that counts.
         NeighbourError: No server answered.
     """
     addresses = _addresses(cluster)
@@ -100,12 +108,23 @@ def ask_all(
 def _ask(
     access: ClusterAccess, addresses: list[str], account: ServiceAccountRef, audience: str, issuers: frozenset[str] = frozenset()
 ) -> tuple[tuple[Server, ...], tuple[str, ...]]:
+    """Return what the servers answered, and who did not, in the order of the addresses."""
+
+    def visit(address: str) -> Server:
+        with connect(access.at(address)) as one:
+            return _look(one, address, account, audience, issuers)
+
+    pool = Pool("podpass-servers", len(addresses))
+    flights = {address: pool.launch(partial(visit, address)) for address in addresses}
+    answered = wait(flights.values(), timeout=LIMIT_S).done
     found: list[Server] = []
     silent: list[str] = []
-    for address in addresses:
+    for address, flight in flights.items():
+        if flight not in answered:
+            silent.append(f"{address}: It has not answered within {LIMIT_S:.0f} s.")
+            continue
         try:
-            with connect(access.at(address)) as one:
-                found.append(_look(one, address, account, audience, issuers))
+            found.append(flight.result())
         except NeighbourError as error:
             silent.append(f"{address}: {error.what}")
     return tuple(found), tuple(silent)
@@ -130,12 +149,25 @@ def _look(one: KubeClient, name: str, account: ServiceAccountRef, audience: str,
 
 
 def _addresses(cluster: KubeClient) -> list[str]:
-    """Return the API servers' addresses as the cluster lists them; none where it does not say."""
+    """Return the API servers' addresses as the cluster lists them; none where it does not say.
+
+    Raises:
+        UnexpectedAnswerError: There are more than can be.
+    """
     try:
         listed = cluster.find(Request("GET", _LISTED_AT, "list its API servers"))
     except KubeRefusedError:
         return []
-    return [] if listed is None else sorted(set(_urls(listed)))
+    found: set[str] = set()
+    for url in _urls(listed or {}):
+        found.add(url)
+        if len(found) > AT_MOST:
+            raise UnexpectedAnswerError(
+                f"The cluster lists more than {AT_MOST} API servers.",
+                "Nobody has so many, and any of them could be the one that has not changed: none is asked, and nothing goes on.",
+                "Find out who writes the EndpointSlice kubernetes in the namespace default, and delete it: the API servers write it anew.",
+            )
+    return sorted(found)
 
 
 def _urls(listed: Json) -> Iterator[str]:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from podpass.clock import Clock, SystemClock
-from podpass.errors import CredentialError, KeySetError, NeighbourError, PlanError, UnreachableError
+from podpass.errors import CredentialError, KeySetError, NeighbourError, PlanError, UnexpectedAnswerError, UnreachableError
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.rotation import gates
 from podpass.federate.rotation.instruction import Instruction
@@ -243,9 +243,11 @@ def refused(exchanger: Exchanger, servers: tuple[Server, ...]) -> list[str]:
 
 
 def _reasons(unmet: Callable[[], list[str]]) -> list[str]:
-    """Ask; a control plane that restarts gives no answer for a while."""
+    """Ask; a control plane that restarts gives no answer for a while. One that answers nonsense goes on until somebody does something."""
     try:
         return unmet()
+    except UnexpectedAnswerError as error:
+        return [" ".join(filter(None, (error.what, error.next_step)))]
     except (NeighbourError, KeySetError) as error:
         return [error.what]
 

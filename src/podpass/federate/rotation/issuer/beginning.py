@@ -14,6 +14,7 @@ from podpass.federate.facts import Facts
 from podpass.federate.issuer_move import IssuerMove, Standing
 from podpass.federate.planning import Prepared
 from podpass.federate.resource import JSON, Kind, Observed, kind_of
+from podpass.federate.rotation.gates import answered
 from podpass.federate.rotation.servers import ControlPlane
 
 _ISSUER_IN: Final = re.compile(r"""assertion\s*(\.\s*iss\b|\[\s*['"]iss['"]\s*\])""")
@@ -51,7 +52,7 @@ def check_servers(move: IssuerMove, plane: ControlPlane) -> None:
     if plane.silent:
         raise PlanError(
             "Nothing was changed: not every API server answers.",
-            f"{'; '.join(plane.silent)}.",
+            " ".join(answered(plane)),
             "Bring it back first: it may sign with an issuer of its own.",
             code="plan.rotation",
         )

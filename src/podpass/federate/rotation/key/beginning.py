@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from podpass.errors import PlanError
+from podpass.federate.rotation.gates import answered
 from podpass.federate.rotation.key.rotation import Rotation
 from podpass.federate.rotation.servers import ControlPlane
 
@@ -23,7 +24,7 @@ def begin(plane: ControlPlane, known_kids: Callable[[], frozenset[str]], longest
     if plane.silent:
         raise PlanError(
             "Nothing was changed: not every API server answers.",
-            f"{'; '.join(plane.silent)}.",
+            " ".join(answered(plane)),
             "Bring it back first: it may have keys of its own.",
             code="plan.rotation",
         )
