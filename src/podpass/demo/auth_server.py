@@ -2,13 +2,16 @@
 """The second article's server: `/` is exposed, `/private` is guarded.
 
 Run by the sandbox for the image `podpass.dev/demo/auth-server`. It listens on loopback, at the port of PORT. Who may call is said by
-ID_ISSUER and JWT_AUDIENCE, as in the article, or by PODPASS_POLICY. CLOCK_AHEAD_S moves its clock, for the demo: tokens last ten minutes
+ID_ISSUER and JWT_AUDIENCE, as in the article, or by PODPASS_POLICY. It serves, not ready, while the issuer cannot be reached; with
+--fail-fast it ends instead. CLOCK_AHEAD_S moves its clock, for the demo: tokens last ten minutes
 at least, and nobody wants to wait that long to see one refused.
 """
 
+import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import uvicorn
@@ -50,14 +53,19 @@ def application(guard: Guard) -> Starlette:
     return Starlette(routes=[Route("/", exposed), Route("/private", GuardMiddleware(private, guard))])
 
 
-def main() -> int:
-    """Serve until interrupted; return 1, and say why, if the guard cannot be made."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; return 1, and say why, if the guard cannot be made, or has no keys where that matters."""
+    parser = argparse.ArgumentParser(prog="auth-server")
+    parser.add_argument("--fail-fast", action="store_true", help="end if the issuers' keys cannot be had")
+    fails_fast: bool = parser.parse_args(arguments).fail_fast
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stdout)
     # Every decision is a line of the pod's log.
     logging.getLogger("podpass.guard.decisions").setLevel(logging.INFO)
     clock = ShiftedClock(timedelta(seconds=float(os.environ.get("CLOCK_AHEAD_S", "0"))))
     try:
         guard = Guard.from_env(wiring=Wiring(clock=clock))
+        if fails_fast:
+            guard.wait_until_ready()
     except PodpassError as error:
         print(error, flush=True)
         return 1

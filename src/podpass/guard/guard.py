@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Self
 
 from podpass.clock import Clock, seconds_by
-from podpass.errors import PodpassError
+from podpass.errors import ConfigError, KeysUnavailableError, PodpassError
 from podpass.guard import decision_log
 from podpass.guard.bearer import AUTHORIZATION, USUAL, Headers
 from podpass.guard.decide import Allow, Decision, Judge
@@ -30,6 +30,7 @@ LOGGER: Final = logging.getLogger("podpass.guard")
 # As long as a caller waits for an issuer that nobody has asked yet; whoever fetches has a shorter deadline.
 WAIT_LIMIT_S: Final = 5.0
 POLICY_VARIABLE: Final = "PODPASS_POLICY"
+_PAUSE_S: Final = 0.02
 _USUAL_BYTES: Final = len(USUAL)
 _listens: Final = decision_log.LOGGER.isEnabledFor
 
@@ -196,6 +197,28 @@ class Guard:
             else:
                 self.metrics.count_reload(succeeded=True)
                 LOGGER.info("The policy %s was read again from %s", self._judge.policy.name, self._file)
+
+    def wait_until_ready(self, limit_s: float = WAIT_LIMIT_S) -> Self:
+        """Return this guard when it can serve: for a service that would rather not start than start without its issuers' keys.
+
+        Args:
+            limit_s: How long to wait, in seconds.
+
+        Raises:
+            ConfigError: The policy has no rules, so it never can.
+            KeysUnavailableError: Keys are still missing at the limit; the log says why.
+        """
+        from time import monotonic, sleep  # noqa: PLC0415 - for services that wait
+
+        ends_at_s = monotonic() + limit_s
+        while reasons := self.not_ready():
+            if not self._judge.policy.rules:
+                raise ConfigError("The guard would deny every request.", reasons[0], "Write an InvokerPolicy.", code="config.no-rules")
+            if monotonic() >= ends_at_s:
+                cure = "The log says why. A guard that is not waited for serves all the same, and answers 503 until then."
+                raise KeysUnavailableError(f"The guard is not ready after {limit_s:g} s.", " ".join(reasons), cure, retry_after_s=1.0)
+            sleep(_PAUSE_S)
+        return self
 
     def not_ready(self) -> tuple[str, ...]:
         """Return why the guard cannot serve yet, as sentences; nothing when it can."""

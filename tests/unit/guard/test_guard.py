@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from callers import keys_of
 from guarding import CLUSTER, POLICY, World, bearer, good, policy
-from podpass.errors import ConfigError
+from podpass.errors import ConfigError, KeysUnavailableError
 from podpass.guard import Allow, Deny, Guard, Incoming, Wiring
 from podpass.guard.policy_file import PolicyFile
 from podpass.names import Audience, Issuer
@@ -252,6 +253,19 @@ def test_readiness_is_a_policy_and_the_keys_of_every_issuer() -> None:
     world.down.publish(CLUSTER)
     assert guard.not_ready() == ()
     assert Guard.from_policy(InvokerPolicy.nobody()).not_ready() != ()
+
+
+def test_a_service_may_wait_for_the_keys_and_not_start_without_them() -> None:
+    world = World()
+    guard = world.guard()
+    with pytest.raises(KeysUnavailableError, match=r"not ready after 0\.1 s\. The keys of issuer down are not at hand"):
+        guard.wait_until_ready(0.1)
+    arrival = threading.Timer(0.05, world.down.publish, (CLUSTER,))
+    arrival.start()
+    assert guard.wait_until_ready(60) is guard
+    arrival.join()
+    with pytest.raises(ConfigError, match="deny every request"):
+        Guard.from_policy(InvokerPolicy.nobody()).wait_until_ready(60)
 
 
 def test_a_guard_without_a_file_has_nothing_to_reload() -> None:
