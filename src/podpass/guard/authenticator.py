@@ -32,11 +32,13 @@ class Result(msgspec.Struct, frozen=True):
     Attributes:
         identity: The caller.
         relies_on: The keys that were used, and all others under the same URL, each with its generation then.
-        ends_at_s: When the token ends, leeway included; seconds since 1970.
+        begins_at_s: When the token begins, leeway included; seconds since 1970. A clock may be set back.
+        ends_at_s: When it ends, likewise.
     """
 
     identity: Identity
     relies_on: Generations
+    begins_at_s: float
     ends_at_s: float
 
 
@@ -115,7 +117,7 @@ class TokenAuthenticator:
         result = self.young.get(digest)
         if result is None and self._results is not None:
             result = self._results.get(digest)
-        if result is not None and now.timestamp() < result.ends_at_s:
+        if result is not None and result.begins_at_s <= now.timestamp() < result.ends_at_s:
             for keys, generation in result.relies_on:
                 if keys.generation != generation:
                     break
@@ -136,7 +138,8 @@ class TokenAuthenticator:
         check_service_audience(verified, api_audiences=source.issuer.api_audiences, several=self._several)
         identity = Identity.of(verified, issuer_name=source.issuer.name, kind=source.issuer.kind)
         if self._results is not None:
-            self._results.put(digest, Result(identity, relies_on, identity.expires_at.timestamp() + self._leeway_s))
+            begins_at_s, ends_at_s = verified.begins_s - self._leeway_s, identity.expires_at.timestamp() + self._leeway_s
+            self._results.put(digest, Result(identity, relies_on, begins_at_s, ends_at_s))
         return identity
 
     def _source(self, envelope: Envelope) -> _Source:

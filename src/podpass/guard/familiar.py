@@ -3,7 +3,7 @@
 
 It takes for granted what the whole judgement (`decide`) has found out about the very same bytes: that a path has one reading, and which
 rule decides about it; that a token is whole and its signature good. What can have changed since, or is another caller's, is judged each
-time: when the token ends, the generation of its keys, the rule's members and its condition.
+time: when the token begins and ends, the generation of its keys, the rule's members and its condition.
 """
 
 from collections.abc import Mapping

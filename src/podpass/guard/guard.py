@@ -151,7 +151,7 @@ class Guard:
         digest = known.empty.copy()
         digest.update(value[_USUAL_BYTES:])
         result = known.results.get(digest.digest())
-        if result is None or now_s >= result.ends_at_s:
+        if result is None or not result.begins_at_s <= now_s < result.ends_at_s:
             return None
         for keys, generation in result.relies_on:
             if keys.generation != generation:

@@ -81,6 +81,13 @@ class VerifiedToken:
         return datetime.fromtimestamp(self._payload.members["exp"], UTC)
 
     @property
+    def begins_s(self) -> float:
+        """The later one of `nbf` and `iat`, in seconds since 1970; 0 where the token has neither."""
+        get = self._payload.members.get
+        begins_s: float = max(get("nbf", 0), get("iat", 0))
+        return begins_s
+
+    @property
     def claims(self) -> dict[str, Any]:
         """All claims, decoded anew for each caller, so that nobody can change what another one reads."""
         decoded: dict[str, Any] = msgspec.json.decode(self._payload.raw)

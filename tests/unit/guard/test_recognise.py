@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from attacks import ATTACKS, REQUESTS
 from guarding import CLUSTER, POLICY, World, bearer, good, google, of, policy
-from podpass.guard import Allow, Guard, Incoming
+from podpass.guard import Allow, Deny, Guard, Incoming
 from podpass.guard.familiar import Place
 from podpass.policy import HandlerToken
 from podpass.policy.reading import parse
@@ -132,6 +132,18 @@ def test_invariant_3_nobody_is_recognised_after_the_end_of_the_token() -> None:
     assert not knows(guard)
 
 
+def test_invariant_3_nobody_is_recognised_before_the_beginning_of_the_token() -> None:
+    world = World()
+    guard = warm(world)
+    world.clock.step(timedelta(seconds=-30))
+    assert knows(guard)
+    world.clock.step(timedelta(microseconds=-1000))
+    assert not knows(guard)
+    decision = guard.decide(Incoming("GET", b"/private", HEADERS, "", "/private"))
+    assert isinstance(decision, Deny)
+    assert decision.code == "token.not-yet-valid"
+
+
 def test_invariant_3_nobody_is_recognised_by_keys_that_have_changed() -> None:
     world = World()
     guard = warm(world)
@@ -207,21 +219,22 @@ def test_whoever_is_recognised_has_the_policy_file_looked_at_once_a_second(watch
         watched.ticks.now_s += seconds
         watched.world.clock.step(timedelta(seconds=seconds))
 
-    guard = warm(watched.world, watched.guard)
+    token = good(iat=NOW_S - 7200, nbf=NOW_S - 7200)
+    guard = warm(watched.world, watched.guard, token=token)
     watched.path.write_text(CLOSED + "\n")
-    assert knows(guard)
+    assert knows(guard, token=token)
     pass_s(0.9)
-    assert knows(guard)
+    assert knows(guard, token=token)
     assert looks == []
     pass_s(0.2)
-    assert knows(guard)
+    assert knows(guard, token=token)
     assert looks == [1.1]
-    assert knows(guard)
+    assert knows(guard, token=token)
     assert looks == [1.1]
     # A clock that is set back hides no change.
     watched.ticks.now_s += 1.1
     watched.world.clock.step(timedelta(hours=-1))
-    assert knows(guard)
+    assert knows(guard, token=token)
     assert looks == [1.1, 2.2]
 
 
