@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import weakref
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -46,6 +47,7 @@ class Listener:
         self._context = context
         self._state = ServerState()
         self._server: asyncio.Server | None = None
+        self._has_stopped = False
         self.port = 0
 
     def protocol(self, state: dict[str, Any] | None = None) -> HttpToolsProtocol:
@@ -55,7 +57,7 @@ class Listener:
             state: What the application sees as `scope["state"]`; with it comes `hang_up(rudely=…)`, which ends the connection.
         """
         seen = dict(state or {})
-        protocol = HttpToolsProtocol(config=self._config, server_state=self._state, app_state=seen)
+        protocol = _Connection(lambda: self._has_stopped, config=self._config, server_state=self._state, app_state=seen)
         seen["hang_up"] = partial(_hang_up, weakref.proxy(protocol))
         return protocol
 
@@ -67,8 +69,9 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop listening, cut every connection, and wait until the requests under way have ended."""
+        self._has_stopped = True
         if self._server:
-            self._server.close()
+            await close(self._server)
         for protocol in tuple(self._state.connections):
             protocol.transport.abort()
         if self._state.tasks:
@@ -79,6 +82,31 @@ class Listener:
             await asyncio.gather(*late, return_exceptions=True)
         if self._server:
             await self._server.wait_closed()
+
+
+class _Connection(HttpToolsProtocol):
+    """uvicorn's protocol for one connection; one whose TLS handshake outlasts the listener is cut, not served by what has stopped."""
+
+    def __init__(self, has_stopped: Callable[[], bool], **more: Any) -> None:  # noqa: ANN401 - uvicorn's own keywords
+        super().__init__(**more)
+        self._has_stopped = has_stopped
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if self._has_stopped():
+            transport.abort()
+
+
+async def close(server: asyncio.Server) -> None:
+    """Stop listening. A server that closes forgets the connections that it has just accepted: nobody would ever close them."""
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    try:
+        for _ in range(2):  # until they are connections, and until their protocols know
+            await asyncio.sleep(0)
+    finally:
+        server.close()
 
 
 def _hang_up(protocol: HttpToolsProtocol, *, rudely: bool) -> None:

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from podpass.sandbox.google.dispatcher import Dispatcher
 from podpass.sandbox.google.message import Answer, Receive, Request, Scope, Send
-from podpass.sandbox.listener import Listener
+from podpass.sandbox.listener import Listener, close
 
 _HEAD_LIMIT_BYTES = 16 * 1024
 _AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
@@ -90,7 +90,7 @@ class Proxy:
         """Stop listening, end every connection, and wait until that is done."""
         if self._server is None:
             return
-        self._server.close()
+        await close(self._server)
         for task in tuple(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
