@@ -315,30 +315,31 @@ def test_what_comes_in_two_pieces_goes_on_without_a_pause() -> None:
             writer.write(pair + (await reader.readexactly(1) if len(pair) == 1 else b""))
         writer.close()
 
-    async def story() -> float:
+    async def story() -> list[float]:
         server = await asyncio.start_server(answer, ADDRESS, 0)
         network, loop = PodNetwork(ADDRESS), asyncio.get_running_loop()
         listener = network.listen(0)
         number = listener.getsockname()[1]
         relay = Relay(listener, lambda: network.connect(server.sockets[0].getsockname()[1]), lambda: True)
+        took_s = []
         with await network.connect(number) as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            began = loop.time()
             for _ in range(25):
+                began = loop.time()
                 for piece in (b"a", b"b"):
                     await loop.sock_sendall(client, piece)
                     await asyncio.sleep(0.001)
                 while await loop.sock_recv(client, 2) not in {b"ab", b"b"}:
                     pass
-            took_s = loop.time() - began
+                took_s.append(loop.time() - began)
             client.shutdown(socket.SHUT_WR)
             await loop.sock_recv(client, 1)
         relay.close()
         server.close()
         return took_s
 
-    # One of some tries: the machine may have others to serve. Each pause would be 0.04 s, every time.
-    assert any(asyncio.run(story()) < 0.5 for _ in range(20))
+    # The quickest: the machine may have others to serve, and a pause would be there every time, but for the first ones of a connection.
+    assert min(asyncio.run(story())[5:]) < 0.03
 
 
 AGENT = """
