@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an error looks to the person at the terminal, and which exit code it becomes."""
 
+import errno
 import os
 import re
 import sys
+from typing import Final
 
 import click
 
@@ -12,6 +14,12 @@ from podpass.errors import ConfigError, PodpassError
 
 FAILED, WRONG_USAGE = 1, 2
 _OF_PODPASS = frozenset({"-v", "--verbose", "--no-color", "--log-format", "--version"})
+_CURES: Final = {
+    errno.ENOENT: "Check its name, and that its folder is there.",
+    errno.EISDIR: "Name a file: this is a folder.",
+    errno.EACCES: "Name a file that you may use.",
+    errno.EROFS: "Name a file that you may use.",
+}
 _FILE = re.compile(r"Got unexpected extra argument \((\S+\.ya?ml)\)")
 
 
@@ -30,6 +38,11 @@ def show(error: PodpassError) -> None:
     if error.next_step:
         click.secho("Next: ", bold=True, err=True, nl=False, color=color)
         click.echo(_fitted(error.next_step, first=len("Next: ")), err=True)
+
+
+def unusable(file: object, error: OSError) -> ConfigError:
+    """Return the error of a file that a command was given and cannot read or write."""
+    return ConfigError(f"{file} cannot be used.", f"{error.strerror}.", _CURES.get(error.errno or 0, ""), code="config.file")
 
 
 def helped(error: click.ClickException) -> click.ClickException:

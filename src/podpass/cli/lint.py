@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podpass.cli.failure import FAILED, show
+from podpass.cli.failure import FAILED, show, unusable
 from podpass.cli.wrapping import wrap
 from podpass.errors import ConfigError
 
@@ -99,7 +99,7 @@ def _content(file: Path) -> bytes:
     try:
         return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{file} cannot be used.", f"{error.strerror}.", code="config.file") from error
+        raise unusable(file, error) from error
 
 
 def _show(found: "Iterable[Finding]", examined: "Iterable[str]") -> None:

@@ -34,9 +34,15 @@ _LOOKS = {
 _LONG = 66  # what an indent leaves of a line
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command: rich would end it, and take stdout away even where it is stderr that nobody reads."""
+        raise  # noqa: PLE0704 - called while the error is handled
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console for stdout or stderr: colours and bold letters on a terminal only and not with NO_COLOR, at most 80 columns."""
-    made = Console(stderr=stderr, highlight=False, soft_wrap=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
+    made = _Console(stderr=stderr, highlight=False, soft_wrap=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
     made.width = min(made.width, WIDTH)
     return made
 
@@ -140,13 +146,21 @@ def progress() -> Iterator["Callable[[Event], None]"]:
             if event.happened == "done":
                 for change in event.step.changes:
                     sign, colour, _, done = _LOOKS[change.action.value]
-                    err.print(Text.assemble((f"  {sign} ", colour), change.address, (f"  {done}", "dim")), soft_wrap=True)
+                    _tell(err, Text.assemble((f"  {sign} ", colour), change.address, (f"  {done}", "dim")))
             elif event.happened == "failed":
-                err.print(Text.assemble(("  ! ", "red"), key, ("  failed", "dim")), soft_wrap=True)
+                _tell(err, Text.assemble(("  ! ", "red"), key, ("  failed", "dim")))
             if status is not None:
                 status.update(Text(_under_way(under_way, event)[: err.width - 4]))
 
         yield show
+
+
+def _tell(err: Console, line: Text) -> None:
+    """Print a line of progress; where it cannot be had (a full disk, a reader that has gone), what is being done goes on without it."""
+    try:
+        err.print(line, soft_wrap=True)
+    except OSError:
+        err.quiet = True
 
 
 @contextmanager

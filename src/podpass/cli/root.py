@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `podpass` command itself: finds a command's file by its name, and turns errors into sentences and exit codes."""
 
+import errno
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
+from typing import Final
 
 import click
 
 from podpass import __version__
-from podpass.cli.failure import exit_code, helped, show
+from podpass.cli.failure import FAILED, exit_code, helped, show, unusable
 from podpass.cli.logs import set_up_logging
+from podpass.cli.streams import discard, settle
 from podpass.errors import ConfigError, PodpassError
 
 _log = logging.getLogger(__name__)
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 # name -> (module below podpass.cli, one line for --help); the help text must not cost an import of every command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -90,6 +95,7 @@ def podpass(*, verbose: bool, log_format: str, no_color: bool) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run `podpass` and leave the process with its exit code."""
     _end_as_by_ctrl_c()
+    settle()
     try:
         code = podpass.main(args=list(args) if args is not None else None, prog_name="podpass", standalone_mode=False)
     except click.exceptions.Abort:
@@ -102,16 +108,29 @@ def main(args: Sequence[str] | None = None) -> None:
         show(error)
         code = exit_code(error)
     except BrokenPipeError:  # the reader of our output has gone: `podpass plan | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    except OSError as error:  # a file that the user named: -o into a folder that does not exist, a full disk
-        if error.filename is None:
-            raise
+        discard(sys.stdout)
+        code = FAILED
+    except OSError as error:
         _log.debug("", exc_info=True)
-        unusable = ConfigError(f"{error.filename} cannot be used.", f"{error.strerror}.", code="config.file")
-        show(unusable)
-        code = exit_code(unusable)
+        code = _unusable(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unusable(error: OSError) -> int:
+    """Say what is wrong with a file that the user named, -o into a folder that does not exist, or with the output itself."""
+    if error.filename is not None:
+        named = unusable(error.filename, error)
+        show(named)
+        return exit_code(named)
+    if error.errno not in _NO_ROOM:
+        raise error
+    discard(sys.stdout)
+    with suppress(OSError):  # it may be stderr that has no room
+        full = ConfigError(
+            "The output cannot be written.", f"{error.strerror}.", "Make room, or send it elsewhere, and run it again.", code="config.file"
+        )
+        show(full)
+    return FAILED
 
 
 def _end_as_by_ctrl_c() -> None:

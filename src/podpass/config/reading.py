@@ -37,7 +37,9 @@ def load(path: Path) -> Federation:
         with path.open("rb") as file:
             raw = file.read(tree.LIMIT_BYTES + 1)
     except OSError as error:
-        cure = "Run `podpass init` to write one, or name it with -f." if isinstance(error, FileNotFoundError) else "Name it with -f."
+        cure = "Run `podpass init` to write one, or name it with -f."
+        if not isinstance(error, FileNotFoundError):
+            cure = "Name the file in it with -f." if isinstance(error, IsADirectoryError) else "Name one with -f that you may read."
         raise ConfigError(f"{path} cannot be read.", f"{error.strerror or error}.", cure, code="config.unreadable") from error
     return parse(raw, path)
 

@@ -102,7 +102,8 @@ def read_documents(raw: bytes, report: Report) -> list[Node]:
         mark = error.problem_mark or error.context_mark
         position = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         words = " ".join(part for part in (error.context, error.problem) if part)
-        report.add(position, "", f"This is not YAML: {words}.", code="config.not-yaml")
+        cure = "Indent with spaces." if "'\\t'" in words else ""
+        report.add(position, "", f"This is not YAML: {words}.", cure, code="config.not-yaml")
     except yaml.reader.ReaderError as error:
         position = _position(text, error.position)
         report.add(position, "", f"This is not YAML: the character U+{error.character:04X} is not allowed.", code="config.not-yaml")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import podpass
 from podpass.errors import ConfigError, UnexpectedAnswerError, UnreachableError
 from podpass.names.secret import redact
+from podpass.net.authorities import of_the_environment
 from podpass.net.deadline import Deadline
 from podpass.net.direct import PAST_PROXIES
 from podpass.net.forks import unforked
@@ -79,14 +80,15 @@ def new_http(ca_file: Path | None = None, *, trust_env: bool = True) -> "httpx2.
         trust_env: Heed the environment's proxy and CA variables; no proxy for loopback.
 
     Raises:
-        ConfigError: The file cannot be read or holds no certificate.
+        ConfigError: The file, or the one that SSL_CERT_FILE names, cannot be read or holds no certificate.
     """
     with unforked():
         import httpx2  # noqa: PLC0415 - see above
 
         agent = {"user-agent": f"podpass/{podpass.__version__}", "accept-encoding": "identity"}
         verify = True if ca_file is None else _authorities(ca_file)
-        return httpx2.Client(verify=verify, headers=agent, trust_env=trust_env, follow_redirects=False, mounts=PAST_PROXIES)
+        with of_the_environment():
+            return httpx2.Client(verify=verify, headers=agent, trust_env=trust_env, follow_redirects=False, mounts=PAST_PROXIES)
 
 
 def _authorities(ca_file: Path) -> ssl.SSLContext:

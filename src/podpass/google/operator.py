@@ -20,6 +20,7 @@ import google.auth.transport
 import httpx2
 
 from podpass.errors import ConfigError, NeighbourError, SourceUnavailableError
+from podpass.google.fault import FaultKind, GoogleFault
 from podpass.google.rest import UNIVERSE, unreachable
 from podpass.names.secret import redact
 
@@ -165,6 +166,19 @@ def _as_ours(account: str) -> Iterator[None]:
         yield
     except google.auth.exceptions.GoogleAuthError as error:
         _raise(account, error)
+    except OSError as error:  # a folder, a file of somebody else's: google-auth leaves that to its caller
+        if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            raise _unusable(named, error.strerror or str(error)) from error
+        raise
+
+
+def _unusable(named: str, why: str) -> SourceUnavailableError:
+    return SourceUnavailableError(
+        f"The Google credentials in {named} cannot be used.",
+        f"{why.rstrip('.')}.",
+        "GOOGLE_APPLICATION_CREDENTIALS names that file: correct it, or unset it to use gcloud's.",
+        code="credential.operator-none",
+    )
 
 
 def _raise(account: str, error: google.auth.exceptions.GoogleAuthError) -> NoReturn:
@@ -178,24 +192,40 @@ def _raise(account: str, error: google.auth.exceptions.GoogleAuthError) -> NoRet
             "Run `gcloud auth application-default login`.",
             code="credential.operator-reauthentication",
         ) from error
+    if fault := _refused_impersonation(error):
+        raise SourceUnavailableError(
+            f"The login may not act as {account}.", fault.sentence, _allowing(account, fault), code="credential.operator-impersonation"
+        ) from error
     if isinstance(error, google.auth.exceptions.RefreshError):
         raise SourceUnavailableError(
             f"The credentials of {account} give no access token.", f"{words.rstrip('.')}.", _LOG_IN, code="credential.operator-expired"
         ) from error
-    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    if named:
-        raise SourceUnavailableError(
-            f"The Google credentials in {named} cannot be used.",
-            f"{words.rstrip('.')}.",
-            "GOOGLE_APPLICATION_CREDENTIALS names that file: correct it, or unset it to use gcloud's.",
-            code="credential.operator-none",
-        ) from error
+    if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        raise _unusable(named, words) from error
     raise SourceUnavailableError(
         "There are no Google credentials here.",
         "GOOGLE_APPLICATION_CREDENTIALS is not set, gcloud has no application default credentials, and this is no machine of Google's.",
         _LOG_IN,
         code="credential.operator-none",
     ) from error
+
+
+def _refused_impersonation(error: google.auth.exceptions.GoogleAuthError) -> GoogleFault | None:
+    """Return what Google said to a login that is to act as a service account; google-auth keeps it beside its own words."""
+    body = error.args[1] if len(error.args) > 1 else None
+    if not isinstance(body, str) or "impersonated" not in str(error.args[0]):
+        return None
+    fault = GoogleFault.parse(0, body.encode())
+    return fault if fault.message and "error" in body else None
+
+
+def _allowing(account: str, fault: GoogleFault) -> str:
+    if fault.kind is FaultKind.API_DISABLED:
+        return f"Run `{fault.enabling}`, then repeat."
+    return (
+        f"Check the account's name. Whoever is logged in needs roles/iam.serviceAccountTokenCreator on it: "
+        f"`gcloud iam service-accounts add-iam-policy-binding {account} --role=roles/iam.serviceAccountTokenCreator --member=user:EMAIL`."
+    )
 
 
 def _unreachable(error: Exception) -> NeighbourError:

@@ -26,6 +26,7 @@ from podpass.errors import NeighbourError, UnexpectedAnswerError, UnreachableErr
 from podpass.google.backoff import Attempts, Pacing, retry_after_s
 from podpass.google.fault import FaultKind, GoogleFault, GoogleRefusedError, GoogleUnavailableError
 from podpass.names.secret import redact
+from podpass.net.authorities import of_the_environment
 from podpass.net.direct import PAST_PROXIES
 from podpass.net.silence import Silence
 
@@ -132,15 +133,20 @@ def _bound(response: httpx2.Response) -> None:
 
 
 def new_http() -> httpx2.Client:
-    """Return a client with podpass's habits: the environment's proxy and CA, no redirects, bounded times, bounded answers."""
-    return httpx2.Client(
-        timeout=httpx2.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
-        limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=60.0),
-        headers={"user-agent": f"podpass/{podpass.__version__}", "accept-encoding": "identity"},
-        follow_redirects=False,
-        mounts=PAST_PROXIES,
-        event_hooks={"response": [_bound]},
-    )
+    """Return a client with podpass's habits: the environment's proxy and CA, no redirects, bounded times, bounded answers.
+
+    Raises:
+        ConfigError: The environment's CA file cannot be used.
+    """
+    with of_the_environment():
+        return httpx2.Client(
+            timeout=httpx2.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
+            limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=60.0),
+            headers={"user-agent": f"podpass/{podpass.__version__}", "accept-encoding": "identity"},
+            follow_redirects=False,
+            mounts=PAST_PROXIES,
+            event_hooks={"response": [_bound]},
+        )
 
 
 class GoogleClient:

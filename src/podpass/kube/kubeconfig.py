@@ -137,20 +137,22 @@ def from_dict(content: Mapping[str, Any], *, context: str | None = None, source:
 def _files(path: Path | None, environment: Mapping[str, str]) -> list[Path]:
     if path is not None:
         if not path.is_file():
-            raise _missing(str(path), "spec.cluster.kubeconfig")
+            raise _missing([path], "spec.cluster.kubeconfig")
         return [path]
     listed = [Path(part).expanduser() for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
     if listed:
         # As kubectl: files of the list that do not exist are passed over, but not all of them.
         if there := [file for file in listed if file.is_file()]:
             return there
-        raise _missing(", ".join(str(file) for file in listed), "KUBECONFIG")
+        raise _missing(listed, "KUBECONFIG")
     home = Path(environment["HOME"]) / ".kube/config" if environment.get("HOME") else _DEFAULT.expanduser()
     return [home] if home.is_file() else []
 
 
-def _missing(names: str, named_by: str) -> ConfigError:
-    what = f"The kubeconfig {names} does not exist."
+def _missing(files: list[Path], named_by: str) -> ConfigError:
+    names = ", ".join(str(file) for file in files)
+    state = "is a folder" if any(file.is_dir() for file in files) else "does not exist"
+    what = f"The kubeconfig {names} {state}."
     return ConfigError(what, f"It is named by {named_by}.", f"Correct {named_by}.", code="config.kubeconfig-none")
 
 

@@ -77,7 +77,10 @@ def test_a_mistyped_command_is_told_which_was_meant() -> None:
 def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
     done = run("init", "--project", "demo-project", "-o", "nowhere/podpass.yaml", folder=tmp_path, KUBECONFIG="kubeconfig")
-    assert done.stderr == "Error: nowhere/podpass.yaml cannot be used. [config.file]\nNo such file or directory.\n"
+    assert done.stderr == (
+        "Error: nowhere/podpass.yaml cannot be used. [config.file]\nNo such file or directory.\n"
+        "Next: Check its name, and that its folder is there.\n"
+    )
     assert done.returncode == 2
 
 

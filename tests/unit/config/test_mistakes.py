@@ -448,6 +448,13 @@ WHOLE_FILE = {
         "kind: x".encode("utf-16"),
         ":1:1: This is not UTF-8: the byte 0xff begins no character. Save the file as UTF-8. [config.not-utf-8]",
     ),
+    "tabs": (
+        b"kind: Federation\nspec:\n\tgoogle: {}\n",
+        (
+            ":3:1: This is not YAML: while scanning for the next token found character '\\t' that cannot start any token. "
+            "Indent with spaces. [config.not-yaml]"
+        ),
+    ),
     "a control character": (b"a: \x01", ":1:4: This is not YAML: the character U+0001 is not allowed. [config.not-yaml]"),
     "a key that is a list": (b"? [a]\n: b\n", ":1:3: A key is text; this one is a list or a mapping. [config.wrong-type]"),
     "an alias that holds itself": (b"a: &r [*r]\n", ":1:4: a[0]: This alias holds itself. Write the value out. [config.alias]"),

@@ -155,7 +155,7 @@ def test_a_missing_file_is_told_with_its_name(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_told_too(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be read\. Is a directory\. Name it with -f\."):
+    with pytest.raises(ConfigError, match=r"cannot be read\. Is a directory\. Name the file in it with -f\."):
         load(tmp_path)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import google.auth.impersonated_credentials
 import google.oauth2.credentials
 import httpx2
 import pytest
@@ -82,6 +83,12 @@ def test_a_named_file_that_is_missing_is_named_again(monkeypatch: pytest.MonkeyP
     assert "was not found" in caught.value.why
 
 
+def test_a_folder_in_place_of_the_file_is_told_with_who_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
+    with pytest.raises(SourceUnavailableError, match=f"The Google credentials in {tmp_path} cannot be used. Is a directory. GOOGLE_APP"):
+        find(http(no_network))
+
+
 @pytest.mark.parametrize("content", [{}, {"type": "nonsense"}, {"type": "service_account", "client_email": "x"}])
 def test_a_named_file_that_is_broken_is_told(content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = credentials_file(tmp_path, monkeypatch, content)
@@ -148,6 +155,27 @@ def test_a_login_to_be_confirmed_is_told_apart() -> None:
         user(oauth_error("invalid_grant", error_description="reauth related error (invalid_rapt)", error_subtype="invalid_rapt")).headers()
     assert caught.value.full_code == "credential.operator-reauthentication"
     assert caught.value.next_step == "Run `gcloud auth application-default login`."
+
+
+@pytest.mark.parametrize(
+    ("reason", "cure"),
+    [("IAM_PERMISSION_DENIED", "needs roles/iam.serviceAccountTokenCreator on it"), ("SERVICE_DISABLED", "Run `gcloud services enable")],
+)
+def test_a_login_that_may_not_act_as_the_account_is_told_google_s_reason(reason: str, cure: str) -> None:
+    detail = {"reason": reason, "metadata": {"service": "iamcredentials.googleapis.com"}}
+    error = {"code": 403, "status": "PERMISSION_DENIED", "message": f"Permission denied, {SECRET}", "details": [detail]}
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return token_endpoint(request) if request.url.host == "oauth2.googleapis.com" else httpx2.Response(403, json={"error": error})
+
+    credentials = google.auth.impersonated_credentials.Credentials(
+        google.oauth2.credentials.Credentials.from_authorized_user_info(USER), "operator@demo-project.iam.gserviceaccount.com", []
+    )
+    with pytest.raises(SourceUnavailableError) as caught:
+        Operator(credentials, http(answer)).headers()
+    assert caught.value.full_code == "credential.operator-impersonation"
+    assert str(caught.value).startswith("The login may not act as operator@demo-project.iam.gserviceaccount.com. Permission denied, ….")
+    assert cure in caught.value.next_step
 
 
 def test_a_token_endpoint_that_is_silent_is_unreachable() -> None:

@@ -195,6 +195,11 @@ def test_no_kubeconfig_anywhere_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_a_folder_named_as_kubeconfig_is_told_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"The kubeconfig {tmp_path} is a folder. It is named by KUBECONFIG."):
+        load(environment={"KUBECONFIG": str(tmp_path), "HOME": str(tmp_path)})
+
+
 def test_a_kubeconfig_that_is_named_and_missing_is_told_with_who_named_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as named_by_file:
         load(tmp_path / "kubeconfig")
