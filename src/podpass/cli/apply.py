@@ -47,10 +47,10 @@ def command(
     Safe to stop at any moment and to repeat: it continues where it stopped.
     """
     from podpass.cli.plan_view import console, progress, reading, show_plan
+    from podpass.federate.allowances import Allowances, check_allowed
     from podpass.federate.apply import apply
     from podpass.federate.plan import check_no_drift
     from podpass.federate.planning import prepare
-    from podpass.federate.safety import Allowances, check_allowed
 
     plan_file, adopt = _apart(plan_file, adopt)
     if plan_file and plan_file.suffix in {".yaml", ".yml"}:

@@ -11,6 +11,7 @@ from podpass.cli.session import confirm, file_option, google, opened, yes_option
 from podpass.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
+    from podpass.config.federation import Federation
     from podpass.federate.receipt import Receipt
 
 
@@ -33,20 +34,20 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
     out, cluster = console(), ""
     with ExitStack() as stack:
         if receipt:
-            destruction = federate.prepare_without_cluster(_read(receipt), stack.enter_context(google()))
+            destruction = federate.prepare_without_cluster(_read(receipt), _file(file), stack.enter_context(google()))
         else:
             session = stack.enter_context(opened(file))
             cluster = session.where
             try:
                 with reading():
-                    destruction = federate.prepare(session.federation.name, session.google, session.cluster)
+                    destruction = federate.prepare(session.federation, session.google, session.cluster)
             except UnreachableError as error:
                 raise _with_receipt_in_mind(error) from error
         if destruction.changes:
             show_subject(destruction.prepared.plan.subject, out, cluster)
         show_changes(destruction.changes, out)
-        for address in destruction.left:
-            click.echo(f"    {address}  stays: podpass did not make it")
+        for address, why in destruction.left:
+            click.echo(f"    {address}  stays: {why}")
         if destruction.changes:
             confirm("Take these away?", yes=yes, command="destroy")
         with progress() as notify:
@@ -62,6 +63,13 @@ def _with_receipt_in_mind(error: UnreachableError) -> UnreachableError:
         return error
     gone = "If it is gone for good, `podpass destroy --receipt FILE` takes Google's side away, by the receipt that was kept."
     return UnreachableError(error.what, error.why, f"{error.next_step} {gone}", code=error.full_code)
+
+
+def _file(path: Path) -> "Federation | None":
+    """Return the federation file, where it is still there: it speaks for what bears no mark."""
+    from podpass.config.reading import load
+
+    return load(path) if path.exists() else None
 
 
 def _read(path: Path) -> "Receipt":

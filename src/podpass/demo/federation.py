@@ -19,11 +19,11 @@ from podpass.demo import cluster
 from podpass.demo.stage import Stage, operator, staged
 from podpass.demo.story import Story, expect
 from podpass.federate import destroy as taking
+from podpass.federate.allowances import Allowances
 from podpass.federate.apply import apply
 from podpass.federate.planning import Prepared, prepare
 from podpass.federate.receipt import NAMESPACE
 from podpass.federate.resource import Kind
-from podpass.federate.safety import Allowances
 from podpass.google.rest import GoogleClient
 from podpass.google.storage import create_bucket, delete_bucket
 from podpass.kube.client import KubeClient
@@ -129,7 +129,7 @@ class _Walk:
     def _clean_up(self) -> None:
         with self.story.step("What apply made is taken away", "podpass destroy") as step:
             self.stage.restart(IssuerChange(issuer=self.stage.cluster.issuers[-1], accepted_issuers=()))
-            made = taking.destroy(taking.prepare(self.federation.name, self.google, self.kube))
+            made = taking.destroy(taking.prepare(self.federation, self.google, self.kube))
             step.say(*(f"- {change.address}" for change in made))
             cluster.delete_service_account(self.kube, "workload-identity-demo")
             cluster.delete_namespace(self.kube, NAMESPACE)

@@ -32,10 +32,10 @@ from podpass.demo.images import AUTH_SERVER
 from podpass.demo.stage import Stage, operator, staged
 from podpass.demo.story import NotHereError, Step, Story
 from podpass.federate import destroy as taking
+from podpass.federate.allowances import Allowances
 from podpass.federate.apply import apply
 from podpass.federate.planning import prepare
 from podpass.federate.receipt import NAMESPACE as RECEIPT_NAMESPACE
-from podpass.federate.safety import Allowances
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient, Request
 from podpass.sandbox.cluster import IssuerChange
@@ -202,7 +202,7 @@ class _Walk:
             step.say(*manifests.delete(self.kube, self.folder))
             self.service.delete()
             self.stage.restart(IssuerChange(issuer=self.stage.cluster.issuers[-1], accepted_issuers=()))
-            made = taking.destroy(taking.prepare(self.federation.name, self.google, self.kube))
+            made = taking.destroy(taking.prepare(self.federation, self.google, self.kube))
             step.say(*(f"- {change.address}" for change in made))
             cluster.delete_namespace(self.kube, RECEIPT_NAMESPACE)
 

@@ -12,15 +12,15 @@ from datetime import timedelta
 from typing import Final
 
 from podpass.errors import PartlyAppliedError
-from podpass.federate import bookkeeping, identities
+from podpass.federate import bookkeeping
 from podpass.federate.acts import Acts, is_teething
+from podpass.federate.allowances import Allowances, check_allowed
 from podpass.federate.change import Action, Change
 from podpass.federate.desired import by_address
 from podpass.federate.marks import Mark
 from podpass.federate.planning import Prepared
 from podpass.federate.receipt import Receipt
 from podpass.federate.run import PATIENCE, Event, Outcome, run
-from podpass.federate.safety import Allowances, check_allowed
 from podpass.federate.steps import Step, graph
 from podpass.federate.turn import sweep, turn
 
@@ -105,7 +105,7 @@ def acts_of(prepared: Prepared, receipt: Receipt) -> Acts:
         by_address(prepared.plan.desired),
         prepared.policies,
         {
-            address: tuple(one for one in entry.former if identities.was(one, entry.identity))
+            address: tuple(one for one in entry.former if prepared.witness.was(one, entry.identity))
             for address, entry in receipt.entries.items()
             if entry.former
         },

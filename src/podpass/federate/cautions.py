@@ -10,7 +10,7 @@ from podpass.federate.desired import declared_issuer, is_managed, keys_mode
 from podpass.federate.plan import Caution
 from podpass.federate.principals import Claims
 from podpass.federate.resource import Kind
-from podpass.federate.safety import Situation
+from podpass.federate.situation import Situation
 from podpass.names import ServiceAccountRef
 from podpass.verify.jwks import KeySet
 

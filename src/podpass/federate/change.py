@@ -10,6 +10,8 @@ from podpass.federate.resource import JSON, Kind, kind_of, nothing
 
 OWN_MARK: Final = "it carries this federation's mark, but the receipt does not know it"
 """What is said of the owner of a thing whose entry in the receipt was lost."""
+UNWITNESSED: Final = "only the receipt says that podpass made it"
+"""What is said of the owner of a member of a policy for which nobody speaks but the receipt."""
 
 
 class Action(StrEnum):
@@ -43,7 +45,7 @@ class Change:
         after: What will be there.
         fields: Where the two differ. An undeleted thing comes back as it was, then these are corrected.
         known: Whether the receipt knows the thing.
-        owner: For `adopt`: whose it seems to be, as half a sentence; empty: nobody signed it.
+        owner: For `adopt`: whose it seems to be, as half a sentence; empty: nobody signed it. For `delete`: `UNWITNESSED`, or empty.
         origin: Path of the entry of the file whose selector asks for it; empty: the file asks for it by name.
         lapsed: For `delete`: a selector had found its account and does not find it any more; the file says the same as before.
     """
@@ -63,6 +65,11 @@ class Change:
     def is_anothers(self) -> bool:
         """Whether there is evidence that another cluster or federation rests on what is to be adopted."""
         return self.action is Action.ADOPT and self.owner not in {"", OWN_MARK}
+
+    @property
+    def is_unwitnessed(self) -> bool:
+        """Whether only the receipt says that what is to be deleted is podpass's."""
+        return self.action is Action.DELETE and self.owner == UNWITNESSED
 
     @property
     def kind(self) -> Kind:

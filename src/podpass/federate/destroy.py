@@ -1,27 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Takes away what apply made, as the receipt lists it, and nothing else.
 
-What was adopted stays, enabled APIs stay (others may have come to use them), and foreign members of policies stay. Trust goes first: see
-`steps`. Pools and providers are deleted softly; their ids stay taken for 30 days.
+What was adopted stays, enabled APIs stay (others may have come to use them), and foreign members of policies stay. So does what the receipt
+alone calls podpass's: see `witness`. Trust goes first: see `steps`. Pools and providers are deleted softly; their ids stay taken for 30
+days.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from podpass.federate import bookkeeping, diff, observed, own_namespace, preflight, under_way
+from podpass.config.federation import Federation
+from podpass.federate import bookkeeping, diff, foreign_receipt, observed, own_namespace, preflight, under_way, witness
 from podpass.federate.acts import is_teething
 from podpass.federate.apply import acts_of, complain, made_by, turn_for
 from podpass.federate.change import Change
+from podpass.federate.kinds import policies
+from podpass.federate.objection import Objection, stop
 from podpass.federate.observed import Reader
 from podpass.federate.plan import Plan, Subject
 from podpass.federate.planning import WORKERS, Prepared, Sides
-from podpass.federate.receipt import NAMESPACE, Receipt
+from podpass.federate.receipt import NAMESPACE, Receipt, State
 from podpass.federate.receipt_store import ReceiptStore
+from podpass.federate.resource import kind_of
 from podpass.federate.run import PATIENCE, Event, run
-from podpass.federate.safety import Objection, stop
+from podpass.federate.script import binding_command
 from podpass.federate.steps import graph
 from podpass.federate.turn import sweep
+from podpass.google.projects import get_project
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
 from podpass.kube.objects import get_namespace
@@ -34,12 +40,12 @@ class Destruction:
 
     Attributes:
         prepared: The deletions as a plan.
-        left: Addresses that the receipt knows and that stay: adopted, or by now somebody else's.
+        left: What the receipt knows and what stays: its address, and the reason: adopted, by now somebody else's, or never podpass's.
         has_receipt: Whether there is a receipt at all.
     """
 
     prepared: Prepared
-    left: tuple[str, ...]
+    left: tuple[tuple[str, str], ...]
     has_receipt: bool
 
     @property
@@ -48,46 +54,71 @@ class Destruction:
         return self.prepared.plan.changes
 
 
-def prepare(federation: str, google: GoogleClient, cluster: KubeClient) -> Destruction:
+def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -> Destruction:
     """Read the receipt from the cluster, and what it lists as it is now. Changes nothing."""
-    store = ReceiptStore(cluster, federation)
+    store = ReceiptStore(cluster, federation.name)
     with Readings(WORKERS, cluster.silence) as executor:
         home = executor.submit(get_namespace, cluster, "kube-system")
-        rotation = executor.submit(under_way.read, cluster, federation)
+        rotation = executor.submit(under_way.read, cluster, federation.name)
         receipt = executor.submit(store.read).result()
         live, begun = home.result(), rotation.result()
     if begun:
-        at_once = (
-            f"To take all away as it is, delete its state first: `kubectl -n {NAMESPACE} delete configmap {under_way.name_of(federation)}`."
-        )
+        state = under_way.name_of(federation.name)
+        at_once = f"To take all away as it is, delete its state first: `kubectl -n {NAMESPACE} delete configmap {state}`."
         stop([Objection("plan.rotation-under-way", begun.sentence, "", f"{begun.next_step} {at_once}")])
-    if receipt and live and receipt.cluster != live.uid:
-        what = f"The receipt in this cluster was written in another one ({receipt.cluster}; this is {live.uid})."
-        why = "The other cluster may still rest on what the receipt lists."
-        stop([Objection("plan.other-cluster", what, why, "If that cluster is gone, use --receipt FILE with this receipt.")])
+    if receipt is None:
+        nothing = Receipt(federation.name, "", "")
+        return Destruction(Prepared(_plan(nothing, ()), Sides(google, cluster, store), nothing), (), has_receipt=False)
+    uid = live.uid if live else "without the namespace kube-system"
+    stop(list(foreign_receipt.objections(receipt, federation.name, uid, "use --receipt FILE with this receipt")))
     return _prepare(receipt, federation, Sides(google, cluster, store))
 
 
-def prepare_without_cluster(receipt: Receipt, google: GoogleClient) -> Destruction:
-    """Do as `prepare`, for a cluster that is gone: only Google's side is taken away."""
-    return _prepare(receipt, receipt.federation, Sides(google, None, None))
+def prepare_without_cluster(receipt: Receipt, federation: Federation | None, google: GoogleClient) -> Destruction:
+    """Do as `prepare`, for a cluster that is gone: only Google's side is taken away.
+
+    Args:
+        receipt: What was kept of it.
+        federation: The file, which speaks for what bears no mark; None: it is gone too.
+        google: Google, as the operator.
+    """
+    return _prepare(receipt, federation, Sides(google, None, None))
 
 
-def _prepare(receipt: Receipt | None, federation: str, sides: Sides) -> Destruction:
-    known = receipt or Receipt(federation, "", "")
+def _prepare(known: Receipt, federation: Federation | None, sides: Sides) -> Destruction:
     silences = [side.silence for side in (sides.google, sides.cluster) if side]
     with Readings(WORKERS, *silences) as executor:
+        project = executor.submit(get_project, sides.google, known.project)
         reader = Reader(sides.google, sides.cluster, executor)
         seen = observed.of_receipt(reader, known)
-        changes = diff.deletions(known, seen)
-        policies = reader.known_policies()
+        witnessed = witness.of(federation, known, seen, project.result().number)
+        changes = tuple(change for change in diff.deletions(known, seen, witnessed) if not change.is_unwitnessed)
+        read = reader.known_policies()
     if changes:
         in_cluster = preflight.not_deletable(sides.cluster, changes) if sides.cluster else ()
         stop((*preflight.lacking(sides.google, changes, known.project), *in_cluster))
-    subject = Subject(known.federation, known.cluster, known.project, "", "", "")
-    gone = {change.address for change in changes}
-    left = (address for address, one in seen.items() if one.status == "present" and address not in gone)
-    return Destruction(Prepared(Plan(subject, (), changes), sides, known, seen, policies), tuple(left), receipt is not None)
+    prepared = Prepared(_plan(known, changes), sides, known, seen, read, witness=witnessed)
+    return Destruction(prepared, tuple(_left(prepared)), has_receipt=True)
+
+
+def _plan(receipt: Receipt, changes: tuple[Change, ...]) -> Plan:
+    return Plan(Subject(receipt.federation, receipt.cluster, receipt.project, "", "", ""), (), changes)
+
+
+def _left(prepared: Prepared) -> Iterator[tuple[str, str]]:
+    """Return what stays, and why."""
+    gone = {change.address for change in prepared.plan.changes}
+    for address, seen in prepared.observed.items():
+        entry = prepared.receipt.entries[address]
+        if kind_of(address).is_policy_item:
+            forms = (one for one in (entry.identity, *entry.former) if policies.has(prepared.policies.get(str(one["target"])), one))
+            for one in forms:
+                if not (address in gone and (one == entry.identity or prepared.witness.was(one, entry.identity))):
+                    command = binding_command("remove", one, prepared.receipt.project)
+                    yield address, f"nobody but the receipt says that podpass gave it; `{command}` takes it away"
+        elif seen.status == "present" and address not in gone:
+            is_claimed = entry.state is not State.ADOPTED and seen.mark is None
+            yield address, "it does not bear podpass's mark" if is_claimed else "podpass did not make it"
 
 
 def destroy(

@@ -14,40 +14,46 @@ Whose a thing is decides what may happen to it::
     made, adopted   soft-deleted       undelete
     made, adopted   present            update where fields differ
     made, marked    not in the file    delete (safety asks for --allow-delete)
-    made, unmarked  not in the file    left as it is: a receipt alone is no licence to delete what bears a mark at Google
+    made, unmarked  not in the file    left as it is: a receipt alone is no licence to delete; see `witness`
     adopted         not in the file    forgotten, and left as it is
 """
 
 import json
 from collections.abc import Iterable, Mapping
 
-from podpass.federate import identities
-from podpass.federate.change import OWN_MARK, Action, Change, FieldChange
+from podpass.federate.change import OWN_MARK, UNWITNESSED, Action, Change, FieldChange
 from podpass.federate.marks import Mark
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource, kind_of
+from podpass.federate.witness import NOBODY, Witness
 
 # What a person may have written there stays, where podpass did not make the thing.
 _ONLY_ON_OUR_OWN = frozenset({"description"})
-# What takes trust or data along when it is deleted, and bears a mark.
-_SIGNED_AT_GOOGLE = frozenset({Kind.POOL, Kind.PROVIDER, Kind.ACCOUNT, Kind.BUCKET})
 
 
-def changes(desired: Iterable[Resource], observed: Mapping[str, Observed], receipt: Receipt) -> tuple[Change, ...]:
+def changes(
+    desired: Iterable[Resource], observed: Mapping[str, Observed], receipt: Receipt, witness: Witness = NOBODY
+) -> tuple[Change, ...]:
     """Return what is to be done, in the order of making, then the deletions in the order of taking away."""
     mark = Mark(receipt.federation, receipt.cluster)
     wanted = tuple(desired)
-    made = [_one(resource, observed.get(resource.address, ABSENT), receipt.entries.get(resource.address), mark) for resource in wanted]
-    gone = deletions(receipt, observed, keep=frozenset(resource.address for resource in wanted))
+    found = ((one, observed.get(one.address, ABSENT), receipt.entries.get(one.address)) for one in wanted)
+    made = [_policy_item(*each, witness) if each[0].kind.is_policy_item else _one(*each, mark) for each in found]
+    gone = deletions(receipt, observed, witness, keep=frozenset(resource.address for resource in wanted))
     return (*(change for change in made if change), *gone)
 
 
-def deletions(receipt: Receipt, observed: Mapping[str, Observed], *, keep: frozenset[str] = frozenset()) -> tuple[Change, ...]:
+def deletions(
+    receipt: Receipt, observed: Mapping[str, Observed], witness: Witness = NOBODY, *, keep: frozenset[str] = frozenset()
+) -> tuple[Change, ...]:
     """Return the deletions of what podpass made and nobody asks for, in the order of taking away.
+
+    Members of policies of which only the receipt speaks are among them, and say so: those want a word of the operator each.
 
     Args:
         receipt: What podpass made.
         observed: The entries' things as they are now. A policy item is present while any of its forms is, the former ones included.
+        witness: Who else speaks for the receipt.
         keep: Addresses that are asked for.
     """
     mark = Mark(receipt.federation, receipt.cluster)
@@ -55,18 +61,18 @@ def deletions(receipt: Receipt, observed: Mapping[str, Observed], *, keep: froze
     unwanted = [(address, entry) for address, entry in receipt.entries.items() if address not in keep and _bucket_of(entry) not in lost]
     kinds = list(Kind)
     unwanted.sort(key=lambda pair: (-kinds.index(kind_of(pair[0])), pair[0]))
-    return tuple(
-        Change(address, Action.DELETE, entry.identity, observed[address].body, known=True)
-        for address, entry in unwanted
-        if observed.get(address, ABSENT).status == "present"
-        and is_ours(kind_of(address), entry, observed[address], mark)
-        and _is_witnessed(kind_of(address), entry, observed[address], mark)
-    )
+    found = (_deletion(address, entry, observed.get(address, ABSENT), witness, mark) for address, entry in unwanted)
+    return tuple(change for change in found if change)
 
 
-def _is_witnessed(kind: Kind, entry: Entry, observed: Observed, mark: Mark) -> bool:
-    """Whether Google bears the receipt out. A receipt is a config map, which others may write; the mark at Google is not theirs to set."""
-    return kind not in _SIGNED_AT_GOOGLE or entry.state is State.UNDELETING or mark.signed(observed.mark)
+def _deletion(address: str, entry: Entry, observed: Observed, witness: Witness, mark: Mark) -> Change | None:
+    kind = kind_of(address)
+    if observed.status != "present" or not is_ours(kind, entry, observed, mark):
+        return None
+    is_witnessed = witness.bears_out(kind, entry, observed, mark)
+    if not is_witnessed and not kind.is_policy_item:
+        return None
+    return Change(address, Action.DELETE, entry.identity, observed.body, known=True, owner="" if is_witnessed else UNWITNESSED)
 
 
 def _lost_buckets(receipt: Receipt, observed: Mapping[str, Observed], mark: Mark) -> frozenset[str]:
@@ -97,8 +103,6 @@ def is_ours(kind: Kind, entry: Entry | None, observed: Observed, mark: Mark) -> 
 def _one(resource: Resource, observed: Observed, entry: Entry | None, mark: Mark) -> Change | None:
     if resource.kind is Kind.API:
         return Change(resource.address, Action.CREATE, resource.identity) if observed.status == "absent" else None
-    if resource.kind.is_policy_item:
-        return _policy_item(resource, observed, entry)
     known = entry is not None and entry.state is not State.CREATING
     if observed.status == "absent":
         return Change(resource.address, Action.CREATE, resource.identity, after=resource.body, known=known)
@@ -122,12 +126,12 @@ def _present(resource: Resource, observed: Observed, entry: Entry | None, mark: 
     return None
 
 
-def _policy_item(resource: Resource, observed: Observed, entry: Entry | None) -> Change | None:
+def _policy_item(resource: Resource, observed: Observed, entry: Entry | None, witness: Witness) -> Change | None:
     """Add what is not there; where the file now says another member or condition, take our old one away in the same write.
 
     What cannot have been this member before was not written by podpass: it stays, and the receipt forgets it.
     """
-    if entry is not None and not identities.was(entry.identity, resource.identity):
+    if entry is not None and not witness.was(entry.identity, resource.identity):
         entry = None
     moved = entry is not None and dict(entry.identity) != dict(resource.identity)
     if entry is None or not moved:

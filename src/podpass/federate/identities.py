@@ -2,7 +2,8 @@
 """What the identity of a thing in a receipt may be: the forms that podpass itself writes, and no others.
 
 A receipt is read from a config map, and what stands in it is deleted with the operator's rights, by a path made of these names. Whoever may
-write config maps in podpass-system must not be able to name anything else: not the operator's own membership, nor another path.
+write config maps in podpass-system must not be able to name anything else: not the operator's own membership, nor another path. And the
+address, which is what people read before they say yes, has to be that of the thing.
 """
 
 import re
@@ -10,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from podpass.errors import ConfigError
+from podpass.federate import documents
+from podpass.federate.desired import WORKLOAD_IDENTITY_USER
 from podpass.federate.resource import JSON, Kind, kind_of
 from podpass.names import GoogleServiceAccount, PoolName, Principal, ProviderName, ServiceAccountRef
 from podpass.names.bucket import check_bucket_name
@@ -18,6 +21,10 @@ from podpass.names.role import check_role
 
 # Kubernetes: a key of a config map.
 _KEY: Final = re.compile(r"[-._A-Za-z0-9]{1,253}")
+_DOCUMENTS: Final = frozenset({documents.KEYS_PATH, documents.DISCOVERY_PATH})
+# Namespace and account, or attribute and namespace.
+_SOMEBODY: Final = "[^/:@]+/[^/:@]+"
+_TWIN: Final = "(-[0-9a-f]{6})?"
 
 
 def check(address: str, identity: Mapping[str, JSON]) -> None:
@@ -29,28 +36,13 @@ def check(address: str, identity: Mapping[str, JSON]) -> None:
     """
     if not address.isprintable():
         raise ValueError(repr(address))
+    kind, name = kind_of(address), address.partition("/")[2]
     try:
-        _CHECKS[kind_of(address)](identity)
+        _CHECKS[kind](identity)
     except ConfigError as error:
         raise ValueError(address) from error
-
-
-def was(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> bool:
-    """Tell whether a member of a policy can have been this one before: what is replaced is taken away unasked.
-
-    The role stands in the address; the condition may be another, and of a principal the pool and what the mapping makes of the account.
-    A service account is the same or another thing.
-    """
-    old, new = str(before["member"]), str(now["member"])
-    return before["role"] == now["role"] and (old == new or _project(old) == _project(new) != "")
-
-
-def _project(member: str) -> str:
-    """Return the project of a principal's pool; empty: it is none."""
-    try:
-        return Principal.parse(member).pool.project
-    except ConfigError:
-        return ""
+    if not re.fullmatch(_NAMES[kind](identity), name):
+        raise ValueError(address)
 
 
 def _pool(identity: Mapping[str, JSON]) -> None:
@@ -84,6 +76,18 @@ def _config_map(identity: Mapping[str, JSON]) -> None:
         raise ValueError(identity["key"])
 
 
+def _object(identity: Mapping[str, JSON]) -> None:
+    _bucket(identity)
+    if identity["object"] not in _DOCUMENTS:
+        raise ValueError(identity["object"])
+
+
+def _binding(identity: Mapping[str, JSON]) -> None:
+    _policy_item(identity)
+    if identity["role"] != WORKLOAD_IDENTITY_USER or not str(identity["target"]).startswith("account/"):
+        raise ValueError(identity["role"])
+
+
 def _policy_item(identity: Mapping[str, JSON]) -> None:
     kind, _, name = str(identity["target"]).partition("/")
     {"project": check_project_id, "account": _email, "bucket": check_bucket_name}[kind](name)
@@ -101,9 +105,42 @@ _CHECKS: Final[Mapping[Kind, Callable[[Mapping[str, JSON]], None]]] = {
     Kind.POOL: _pool,
     Kind.PROVIDER: _provider,
     Kind.ACCOUNT: _account,
-    Kind.BINDING: _policy_item,
+    Kind.BINDING: _binding,
     Kind.GRANT: _policy_item,
     Kind.BUCKET: _bucket,
-    Kind.OBJECT: _bucket,
+    Kind.OBJECT: _object,
     Kind.CONFIG_MAP: _config_map,
+}
+
+
+def _joined(*names: str) -> Callable[[Mapping[str, JSON]], str]:
+    """Return what an address says of these members of an identity."""
+    return lambda identity: "/".join(re.escape(str(identity[name])) for name in names)
+
+
+def _account_id(identity: Mapping[str, JSON]) -> str:
+    account = GoogleServiceAccount(str(identity["email"]))
+    if account.project != identity["project"]:
+        raise ValueError(account.email)
+    return re.escape(account.account_id)
+
+
+def _grant(identity: Mapping[str, JSON]) -> str:
+    """Return WHO:ROLE@TARGET; who a principal is, only the mapping knows. A condition's title may follow, and what tells twins apart."""
+    member, role = str(identity["member"]), str(identity["role"]).removeprefix("roles/")
+    email = member.removeprefix("serviceAccount:")
+    who = _SOMEBODY if "://" in member else "|".join(map(re.escape, {email, email.partition("@")[0]}))
+    gets = re.escape(f"{role}@{identity['target']}")
+    return f"({who}):{gets}(:[a-z0-9-]*)?{_TWIN}"
+
+
+_NAMES: Final[Mapping[Kind, Callable[[Mapping[str, JSON]], str]]] = {
+    Kind.POOL: _joined("pool"),
+    Kind.PROVIDER: _joined("provider"),
+    Kind.ACCOUNT: _account_id,
+    Kind.BINDING: lambda _: f"{_SOMEBODY}{_TWIN}",
+    Kind.GRANT: _grant,
+    Kind.BUCKET: _joined("bucket"),
+    Kind.OBJECT: _joined("bucket", "object"),
+    Kind.CONFIG_MAP: lambda identity: f"{_joined('namespace', 'name')(identity)}{_TWIN}",
 }

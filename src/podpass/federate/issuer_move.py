@@ -145,6 +145,21 @@ class IssuerMove:
         return self.former if issuer == self.former.issuer else self.coming
 
     @property
+    def is_unused(self) -> bool:
+        """Whether it goes back, and no server was ever to sign with the coming issuer: nobody needs what leaves."""
+        return self.is_back and self.switched_at is None and self.phase in _NO_WAY_BACK
+
+    @property
+    def is_early(self) -> bool:
+        """Whether it can turn back now, with no token of the coming issuer to wait for."""
+        return not self.is_back and self.phase in _BEFORE_ANY_TOKEN
+
+    @property
+    def undone(self) -> Self:
+        """The end of the way back, with nothing of what leaves."""
+        return replace(self, phase=MovePhase.DONE, is_back=True, coming=replace(self.coming, bucket=None))
+
+    @property
     def wait_ends(self) -> datetime | None:
         """When the last token of the leaving issuer has ended: computed from the longest life, not measured; None before the switch."""
         return self.switched_at + self.longest_token if self.switched_at else None
@@ -222,8 +237,8 @@ class IssuerMove:
             "Nothing was changed: the file does not fit the move of the issuer that is under way.",
             f"It names provider {google.provider.id} of pool {google.pool.id} for the issuer {declared[1]}; the move goes from "
             f"{self.former.provider} ({self.former.issuer}) to {self.coming.provider} ({self.coming.issuer}) in pool {self.pool}.",
-            f"Write {self.coming.provider} and {self.coming.issuer}, and go on with `podpass rotate --issuer --resume`, "
-            "or back with --abort.",
+            f"Write provider {self.coming.provider} and issuer {self.coming.issuer} to go on with `podpass rotate --issuer --resume`, or "
+            f"provider {self.former.provider} and issuer {self.former.issuer} to go back with --abort.",
             code="plan.rotation-file",
         )
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Final
 
 from podpass.errors import PlanError
+from podpass.federate.allowances import Allowances
 from podpass.federate.apply import apply
 from podpass.federate.change import Action, Change
 from podpass.federate.planning import Prepared
 from podpass.federate.resource import Kind
-from podpass.federate.safety import Allowances
 
 _INLINE: Final = "oidc.jwksJson"
 

@@ -6,17 +6,18 @@ it. A receipt alone is no licence for that, since others may write it: the selec
 pool's own principal that the file does not name, or the selector's own config map.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from podpass.config.federation import Federation, Selection
 from podpass.errors import ConfigError
+from podpass.federate import offers
 from podpass.federate.change import Action, Change
-from podpass.federate.desired import WORKLOAD_IDENTITY_USER, by_address, provider_name
+from podpass.federate.desired import by_address, provider_name
 from podpass.federate.facts import Facts
 from podpass.federate.principals import member_of
 from podpass.federate.receipt import Receipt
-from podpass.federate.resource import JSON, Kind, Resource
+from podpass.federate.resource import Kind, Resource
 from podpass.names import PoolName, Principal
 
 
@@ -82,7 +83,7 @@ def _offer(change: Change, terms: _Terms) -> object:
     if change.kind is Kind.CONFIG_MAP:
         return "config map", identity["name"], identity["key"]
     if change.kind.is_policy_item and _is_of(str(identity["member"]), terms.pool) and identity["member"] not in terms.named:
-        return identity["target"], identity["role"], _expression(identity.get("condition"))
+        return offers.offer_of(identity)
     return None
 
 
@@ -98,15 +99,5 @@ def _offers(selection: Selection, project: str) -> Iterator[object]:
     pattern = selection.pattern
     if pattern.credentials:
         yield "config map", pattern.credentials.config_map, pattern.credentials.key
-    if pattern.google_service_account:
-        yield f"account/{pattern.google_service_account.email}", WORKLOAD_IDENTITY_USER, ""
-        return
-    for role in pattern.roles:
-        yield f"project/{project}", role, ""
-    for grant in pattern.grants:
-        condition = grant.condition.as_json() if grant.condition else None
-        yield f"bucket/{grant.bucket}" if grant.bucket else f"project/{grant.project}", grant.role, _expression(condition)
-
-
-def _expression(condition: Mapping[str, JSON] | None) -> str:
-    return str((condition or {}).get("expression", ""))
+    # The account's roles are there whomever the selector finds.
+    yield from offers.binding(pattern) if pattern.google_service_account else offers.roles(pattern, project)

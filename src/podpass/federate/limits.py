@@ -16,8 +16,8 @@ from podpass.config.cross_checks import is_namespace_claim
 from podpass.config.federation import DEFAULT_NAMESPACE_MEMBER, Federation, Workload
 from podpass.federate.change import Action, Change
 from podpass.federate.condition import NAMESPACE
+from podpass.federate.objection import Objection
 from podpass.federate.plan import Caution
-from podpass.federate.safety import Objection
 from podpass.google.policy import Policy
 from podpass.names import ServiceAccountRef
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from podpass.federate.change import Action, Change
+from podpass.federate.objection import Objection
 from podpass.federate.resource import Kind
-from podpass.federate.safety import Objection
 
 _POOL, _PROVIDER = "iam.workloadIdentityPools", "iam.workloadIdentityPoolProviders"
 _SET_POLICY: Final = "resourcemanager.projects.setIamPolicy"

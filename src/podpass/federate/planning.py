@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a federation file and two live sides to a plan, and what applying it needs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from podpass.config.federation import Federation
@@ -19,17 +20,22 @@ from podpass.federate import (
     safety,
     selection,
     strangers,
+    witness,
 )
 from podpass.federate.change import Change
 from podpass.federate.facts import Facts
+from podpass.federate.issuer_move import IssuerMove
+from podpass.federate.objection import Objection, stop
 from podpass.federate.observed import Reader
-from podpass.federate.plan import Plan, Subject
+from podpass.federate.plan import Caution, Plan, Subject
 from podpass.federate.receipt import Receipt
 from podpass.federate.receipt_store import ReceiptStore
-from podpass.federate.resource import Observed
-from podpass.federate.safety import Objection, Situation
+from podpass.federate.resource import Observed, Resource
+from podpass.federate.selection import Selected
+from podpass.federate.situation import Situation
 from podpass.federate.survey import Findings, Survey
 from podpass.federate.under_way import UnderWay
+from podpass.federate.witness import NOBODY, Witness
 from podpass.google.policy import Policy
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
@@ -68,6 +74,7 @@ class Prepared:
         under_way: A rotation that has begun; None: there is none, or nobody asked.
         left_out: Addresses of changes that somebody took out of the plan: what the receipt says of them stays.
         refusals: Why the plan must not be made; see `check_applicable`.
+        witness: Who besides the receipt says what is podpass's.
     """
 
     plan: Plan
@@ -80,6 +87,7 @@ class Prepared:
     under_way: UnderWay | None = None
     left_out: frozenset[str] = frozenset()
     refusals: tuple[Objection, ...] = ()
+    witness: Witness = NOBODY
 
     def only(self, changes: Iterable[Change]) -> "Prepared":
         """Return the plan with these changes alone."""
@@ -94,11 +102,67 @@ class Prepared:
         Raises:
             UnsafePlanError: A selector finds more than it may; a policy would grow too large.
         """
-        safety.stop(self.refusals)
+        stop(self.refusals)
 
 
-def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -> Prepared:
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What cluster and project say about themselves, and whom the file means by that.
+
+    Attributes:
+        selected: The file, its selectors asked.
+        findings: What was found out.
+        receipt: What podpass made so far; empty at first.
+        refusals: Why the plan must not be made, though keys may be brought.
+    """
+
+    selected: Selected
+    findings: Findings
+    receipt: Receipt
+    refusals: tuple[Objection, ...] = ()
+
+    @property
+    def federation(self) -> Federation:
+        return self.selected.federation
+
+    @property
+    def facts(self) -> Facts:
+        return self.findings.facts
+
+    @property
+    def move(self) -> IssuerMove | None:
+        return self.findings.under_way.move if self.findings.under_way else None
+
+    @property
+    def situation(self) -> Situation:
+        return Situation(self.federation, self.facts, self.receipt, self.findings.others, under_way=self.findings.under_way)
+
+
+@dataclass(frozen=True, slots=True)
+class _Things:
+    """What should be there and what is.
+
+    Attributes:
+        wanted: What the file asks for.
+        referred: What it refers to.
+        observed: All of it, and what the receipt lists, as it is now.
+        witness: Who besides the receipt says what is podpass's.
+    """
+
+    wanted: tuple[Resource, ...]
+    referred: tuple[Resource, ...]
+    observed: Mapping[str, Observed]
+    witness: Witness
+
+
+def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient, move: IssuerMove | None = None) -> Prepared:
     """Read both sides and return the plan. Changes nothing.
+
+    Args:
+        federation: The file.
+        google: Google, as the operator.
+        cluster: The cluster, as the operator.
+        move: In the place of the one that the cluster keeps: where that is about to turn back.
 
     Raises:
         ConfigError, UnsafePlanError, RefusedError: What no flag can make right; see `safety`.
@@ -110,52 +174,93 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient) -
         reader = Reader(google, cluster, executor)
         asked = selection.ask(federation, cluster, executor)
         findings = Survey(asked, google, cluster, store, executor).run(reader)
-        facts = findings.facts
-        selected = selection.fitting(asked, facts)
-        federation = selected.federation
-        receipt = findings.receipt or Receipt(federation.name, facts.cluster, facts.project)
-        move = findings.under_way.move if findings.under_way else None
-        if move:
-            move.check_file(federation)
-        situation = Situation(federation, facts, receipt, findings.others, under_way=findings.under_way)
-        of_everything, of_plan = safety.split(safety.objections(situation))
-        safety.stop(of_everything)
-        wanted = desired.resources(federation, facts, move)
-        seen = observed.of_desired(reader, wanted, findings.enabled)
-        if move:
-            safety.stop(list(move_witness.objections(move, federation, facts, seen)))
-        referred = references.resources(federation)
-        seen |= observed.of_desired(reader, referred, findings.enabled)
-        safety.stop(list(references.objections(federation, seen)))
-        seen |= observed.of_receipt(reader, receipt, seen)
-        pool = desired.provider_name(federation, facts).pool
-        found = references.untouched(diff.changes(wanted, seen, receipt), referred)
-        changes, foreign = lapse.without_foreign(lapse.traced(found, wanted, receipt, federation, facts))
-        if changes:
-            lacking = executor.submit(preflight.lacking, google, changes, facts.project, findings.missing)
-            unknown = executor.submit(preflight.unknown_roles, google, changes)
-            safety.stop((*findings.obstacles, *lacking.result(), *unknown.result()))
+        scene = _scene(asked, replace(findings, under_way=UnderWay("--issuer", move)) if move else findings)
+        things = _read(scene, reader)
+        changes, foreign = _changes(scene, things)
+        _check_possible(scene, changes, google, executor)
         policies = reader.known_policies()
-        beyond = strangers.cautions(federation, pool, policies, wanted, changes)
-        crowd = limits.Crowd(federation, policies, changes)
+        crowd = limits.Crowd(scene.federation, policies, changes)
         census = selection.population(cluster, crowd.namespaces, executor)
-        refusals = (*selected.objections(), *of_plan, *crowd.objections(census))
-        warnings = (
-            *cautions.of(situation),
-            *references.cautions(federation, facts, seen),
-            *reach.cautions(selected),
-            *reach.foreign(foreign),
-            *crowd.cautions(census),
-            *beyond,
-        )
-        plan = Plan(_subject(federation, findings), wanted, changes, warnings)
-        return Prepared(
-            plan, Sides(google, cluster, store), receipt, seen, policies, facts, federation, findings.under_way, refusals=refusals
-        )
+    warnings = (
+        *_of_the_scene(scene, things, foreign),
+        *crowd.cautions(census),
+        *_of_policies(scene, things, policies, changes),
+    )
+    return Prepared(
+        Plan(_subject(scene), things.wanted, changes, warnings),
+        Sides(google, cluster, store),
+        scene.receipt,
+        things.observed,
+        policies,
+        scene.facts,
+        scene.federation,
+        scene.findings.under_way,
+        refusals=(*scene.selected.objections(), *scene.refusals, *crowd.objections(census)),
+        witness=things.witness,
+    )
 
 
-def _subject(federation: Federation, findings: Findings) -> Subject:
+def _scene(asked: Selected, findings: Findings) -> _Scene:
+    """Return what was found out; refuse what is wrong with file, receipt and facts whatever is there."""
     facts = findings.facts
+    selected = selection.fitting(asked, facts)
+    receipt = findings.receipt or Receipt(selected.federation.name, facts.cluster, facts.project)
+    scene = _Scene(selected, findings, receipt)
+    if scene.move:
+        scene.move.check_file(scene.federation)
+    of_everything, of_plan = safety.split(safety.objections(scene.situation))
+    stop(of_everything)
+    return replace(scene, refusals=of_plan)
+
+
+def _read(scene: _Scene, reader: Reader) -> _Things:
+    """Read what the file asks for, what it refers to and what the receipt lists; refuse to rest on what is not as it should be."""
+    federation, facts, enabled = scene.federation, scene.facts, scene.findings.enabled
+    wanted = desired.resources(federation, facts, scene.move)
+    seen = observed.of_desired(reader, wanted, enabled)
+    if scene.move:
+        stop(list(move_witness.objections(scene.move, federation, facts, seen)))
+        wanted = tuple(move_witness.still_wanted(wanted, scene.move, federation, facts, seen))
+    referred = references.resources(federation)
+    seen |= observed.of_desired(reader, referred, enabled)
+    stop(list(references.objections(federation, seen)))
+    listed = observed.of_receipt(reader, scene.receipt, seen)
+    witnessed = witness.of(federation, scene.receipt, listed, facts.project_number)
+    return _Things(wanted, referred, seen | listed, witnessed)
+
+
+def _changes(scene: _Scene, things: _Things) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
+    """Return the changes, and those that are left out because they are somebody else's."""
+    found = diff.changes(things.wanted, things.observed, scene.receipt, things.witness)
+    found = references.untouched(found, things.referred)
+    return lapse.without_foreign(lapse.traced(found, things.wanted, scene.receipt, scene.federation, scene.facts))
+
+
+def _check_possible(scene: _Scene, changes: tuple[Change, ...], google: GoogleClient, executor: Executor) -> None:
+    """Refuse changes that the operator may not make, or that would fail."""
+    if changes:
+        lacking = executor.submit(preflight.lacking, google, changes, scene.facts.project, scene.findings.missing)
+        unknown = executor.submit(preflight.unknown_roles, google, changes)
+        stop((*scene.findings.obstacles, *lacking.result(), *unknown.result()))
+
+
+def _of_the_scene(scene: _Scene, things: _Things, foreign: tuple[Change, ...]) -> Iterator[Caution]:
+    """Return what a reader should know of the file, of what it refers to, and of whom it reaches."""
+    yield from cautions.of(scene.situation)
+    yield from references.cautions(scene.federation, scene.facts, things.observed)
+    yield from reach.cautions(scene.selected)
+    yield from reach.foreign(foreign)
+
+
+def _of_policies(scene: _Scene, things: _Things, policies: Mapping[str, Policy], changes: tuple[Change, ...]) -> Iterator[Caution]:
+    """Return what a reader should know of members that stay in the policies."""
+    pool = desired.provider_name(scene.federation, scene.facts).pool
+    yield from witness.cautions(things.witness, scene.receipt, things.wanted, policies, scene.facts.project)
+    yield from strangers.cautions(scene.federation, pool, policies, things.wanted, changes)
+
+
+def _subject(scene: _Scene) -> Subject:
+    federation, facts = scene.federation, scene.facts
     return Subject(
         federation=federation.name,
         cluster=facts.cluster,

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 
 from podpass.federate import permissions
 from podpass.federate.change import Action, Change
+from podpass.federate.objection import Objection
 from podpass.federate.receipt import NAMESPACE
 from podpass.federate.resource import Kind
-from podpass.federate.safety import Objection
 from podpass.google import projects, storage
 from podpass.google.fault import GoogleRefusedError
 from podpass.google.rest import GoogleClient, Request

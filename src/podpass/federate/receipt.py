@@ -18,6 +18,7 @@ from typing import Final
 from podpass.errors import ConfigError
 from podpass.federate import identities
 from podpass.federate.resource import JSON, kind_of
+from podpass.names.project import check_project_id
 
 NAMESPACE: Final = "podpass-system"
 KEY: Final = "receipt.json"
@@ -113,8 +114,9 @@ class Receipt:
             if (value["apiVersion"], value["kind"]) != (_VERSION, _KIND):
                 raise ValueError(value["apiVersion"])  # noqa: TRY301 - one place says what is wrong
             entries = {address: _entry(address, one) for address, one in value["entries"].items()}
-            return cls(value["federation"], value["cluster"], value["project"]).with_entries(entries)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            project = check_project_id(str(value["project"]))
+            return cls(str(value["federation"]), str(value["cluster"]), project).with_entries(entries)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
             raise ConfigError(
                 f"{origin} is not a receipt that this podpass can read.",
                 f"A receipt is JSON with apiVersion {_VERSION} and kind {_KIND}.",
@@ -130,7 +132,8 @@ def _entry(address: str, value: Mapping[str, JSON]) -> Entry:
     state = State(value["state"])
     if state is State.UNDELETING and not kind_of(address).is_soft_deleted:
         raise ValueError(state)
-    return Entry(state, dict(value["identity"]), value.get("uid"), former, value.get("selected") is True)
+    uid = value.get("uid")
+    return Entry(state, dict(value["identity"]), None if uid is None else str(uid), former, value.get("selected") is True)
 
 
 def config_map_name(federation: str) -> str:

@@ -8,9 +8,9 @@ from podpass.errors import KeySetError
 from podpass.federate.change import Action, Change
 from podpass.federate.desired import declared_issuer, provider_name
 from podpass.federate.facts import Facts
+from podpass.federate.objection import Objection
 from podpass.federate.plan import Caution
 from podpass.federate.resource import Kind, Observed, Resource
-from podpass.federate.safety import Objection
 from podpass.verify.jwks import KeySet
 
 Seen = Mapping[str, Observed]

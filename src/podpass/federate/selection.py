@@ -14,7 +14,7 @@ from itertools import islice
 from podpass.config.federation import AccountSelector, Federation, Selection, Workload
 from podpass.federate import principals
 from podpass.federate.facts import Facts
-from podpass.federate.safety import Objection
+from podpass.federate.objection import Objection
 from podpass.kube.client import KubeClient
 from podpass.kube.fault import FaultKind, KubeRefusedError
 from podpass.kube.lists import MANY

@@ -11,11 +11,11 @@ from podpass.errors import ConfigError, KeySetError, MalformedTokenError, Unexpe
 from podpass.federate import permissions, under_way
 from podpass.federate.facts import Facts
 from podpass.federate.marks import Mark
+from podpass.federate.objection import Objection, stop
 from podpass.federate.observed import Reader, grouped, outline
 from podpass.federate.principals import OtherProvider
 from podpass.federate.receipt import NAMESPACE, Receipt
 from podpass.federate.receipt_store import ReceiptStore
-from podpass.federate.safety import Objection, stop
 from podpass.federate.selection import Selected
 from podpass.federate.under_way import UnderWay
 from podpass.google import fault as google_fault

@@ -8,11 +8,11 @@ import yaml
 
 from podpass.config.reading import load
 from podpass.errors import DriftSincePlanError, PartlyAppliedError
+from podpass.federate.allowances import Allowances
 from podpass.federate.apply import apply
 from podpass.federate.change import Action
 from podpass.federate.planning import Prepared, prepare
 from podpass.federate.receipt import NAMESPACE, config_map_name
-from podpass.federate.safety import Allowances
 from podpass.federate.turn import turn
 from podpass.google import iam, storage
 from podpass.google.policy import add_member

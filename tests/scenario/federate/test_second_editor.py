@@ -23,9 +23,9 @@ from conftest import StartSandbox
 from podpass.config.federation import Federation
 from podpass.config.reading import load
 from podpass.federate import destroy
+from podpass.federate.allowances import Allowances
 from podpass.federate.apply import apply
 from podpass.federate.planning import prepare
-from podpass.federate.safety import Allowances
 from podpass.google import policy_edit
 from podpass.google.backoff import Pacing
 from podpass.google.policy import Policy, add_member, remove_member
@@ -184,7 +184,7 @@ def interleave(world: World, number: int) -> int:
         for name, holder in holders.items():
             assert stripped(holder.read_policy()) == stripped(editor.theirs[name]) | wanted[name], f"seed {number}, applied, {name}"
 
-        destroy.destroy(destroy.prepare(federation.name, ours, world.kube))
+        destroy.destroy(destroy.prepare(federation, ours, world.kube))
         for name, holder in holders.items():
             assert stripped(holder.read_policy()) == stripped(editor.theirs[name]), f"seed {number}, destroyed, {name}"
     return watched.conflicts

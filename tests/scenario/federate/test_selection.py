@@ -374,13 +374,14 @@ def test_a_forged_receipt_lets_nothing_lapse_that_the_selector_does_not_give(clu
     found = get_config_map(story.kube, NAMESPACE, f"federation-{story.name}")
     assert found
     receipt = json.loads(found.data["receipt.json"])
-    receipt["entries"]["grant/x:storage.objectViewer@project/demo-project"] = {
+    receipt["entries"][f"grant/{story.name}:storage.objectViewer@project/demo-project"] = {
         "state": "made",
         "selected": True,
         "identity": {"target": "project/demo-project", "role": READER, "member": victim},
     }
     replace_config_map(story.kube, found.with_data({"receipt.json": json.dumps(receipt)}))
-    assert "The plan deletes grant/x:" in str(story.run("apply", "--yes").error)
+    refused = str(story.run("apply", "--yes", "--allow-delete", "*").error)
+    assert f"The plan takes {READER} on project/demo-project from {victim}" in refused
 
 
 def test_a_whole_namespace_is_one_set_and_says_who_is_in_it(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from podpass.federate.issuer_move import IssuerMove, Standing
 from podpass.federate.marks import Mark
 from podpass.federate.principals import OtherProvider
 from podpass.federate.receipt import Entry, Receipt, State
-from podpass.federate.safety import Situation
+from podpass.federate.situation import Situation
 from podpass.federate.under_way import UnderWay
 
 NOBODY = Receipt("demo", "cluster-a", "demo-project")

@@ -14,16 +14,26 @@ EMAIL = "app-sa@demo-project.iam.gserviceaccount.com"
 POOL = {"project": "demo-project", "pool": "demo"}
 PRINCIPAL = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/demo/subject/s"
 IDENTITIES = {
-    "pool/p": POOL,
-    "provider/q": {**POOL, "provider": "cluster"},
-    "account/a": {"project": "demo-project", "email": EMAIL},
-    "bucket/b": {"project": "demo-project", "bucket": "demo-oidc"},
-    "object/b/k": {"bucket": "demo-oidc", "object": "keys.json"},
+    "pool/demo": POOL,
+    "provider/cluster": {**POOL, "provider": "cluster"},
+    "account/app-sa": {"project": "demo-project", "email": EMAIL},
+    "bucket/demo-oidc": {"project": "demo-project", "bucket": "demo-oidc"},
+    "object/demo-oidc/keys.json": {"bucket": "demo-oidc", "object": "keys.json"},
     "binding/n/a": {"target": f"account/{EMAIL}", "role": "roles/iam.workloadIdentityUser", "member": PRINCIPAL},
-    "grant/f": {"target": "project/demo-project", "role": "roles/viewer", "member": f"serviceAccount:{EMAIL}"},
-    "grant/g": {"target": "bucket/demo-oidc", "role": "roles/storage.legacyObjectReader", "member": "allUsers"},
+    "grant/app-sa:viewer@project/demo-project": {
+        "target": "project/demo-project",
+        "role": "roles/viewer",
+        "member": f"serviceAccount:{EMAIL}",
+    },
+    "grant/allUsers:storage.legacyObjectReader@bucket/demo-oidc": {
+        "target": "bucket/demo-oidc",
+        "role": "roles/storage.legacyObjectReader",
+        "member": "allUsers",
+    },
     "configmap/n/c": {"namespace": "n", "name": "c", "key": "config"},
 }
+VIEWER = "grant/app-sa:viewer@project/demo-project"
+MADE = EMPTY.with_entries({"pool/demo": Entry(State.MADE, POOL)}).to_text()
 ITEM, MOVED = {"target": "project/p", "member": "a"}, {"target": "project/p", "member": "b"}
 
 
@@ -104,9 +114,11 @@ def test_settling_twice_changes_nothing() -> None:
 
 
 def test_a_receipt_comes_back_as_it_was_written() -> None:
-    one = {**IDENTITIES["grant/g"], "role": "roles/viewer"}
+    own, twin = (f"grant/n/a:viewer@project/demo-project{end}" for end in (":office-hours", ":office-hours-0a1b2c"))
+    now = {"target": "project/demo-project", "role": "roles/viewer", "member": PRINCIPAL, "condition": {"title": "Office hours"}}
     book = EMPTY.with_entries({address: Entry(State.MADE, identity, uid="7") for address, identity in IDENTITIES.items()})
-    book = book.with_entries({**book.entries, "grant/h": Entry(State.CREATING, one, former=(IDENTITIES["grant/g"],))})
+    moved = Entry(State.CREATING, now, former=({**now, "member": f"{PRINCIPAL}-2"},))
+    book = book.with_entries({**book.entries, own: moved, twin: Entry(State.MADE, now, selected=True)})
     assert Receipt.from_text(book.to_text(), origin="x") == book
     assert Receipt.from_text(book.to_text(), origin="x").to_text() == book.to_text()
 
@@ -129,10 +141,12 @@ def test_a_receipt_is_read_out_of_its_config_map_too() -> None:
         "{}",
         '{"kind": "ConfigMap", "data": {}}',
         EMPTY.to_text().replace("v1alpha1", "v9"),
-        EMPTY.with_entries({"pool/p": Entry(State.MADE, POOL)}).to_text().replace("pool/p", "boat/p"),
-        EMPTY.with_entries({"pool/p": Entry(State.MADE, POOL)}).to_text().replace('"made"', '"lost"'),
-        EMPTY.with_entries({"account/a": Entry(State.UNDELETING, {"project": "demo-project", "email": EMAIL})}).to_text(),
+        MADE.replace("pool/demo", "boat/demo"),
+        MADE.replace('"made"', '"lost"'),
+        MADE.replace('"demo-project"', '"demo-project/../prod"'),
+        EMPTY.with_entries({"account/app-sa": Entry(State.UNDELETING, IDENTITIES["account/app-sa"])}).to_text(),
         EMPTY.with_entries({"pool/\x1b[2J": Entry(State.MADE, POOL)}).to_text(),
+        "[" * 100_000,
     ],
 )
 def test_what_is_no_receipt_is_refused(text: str) -> None:
@@ -144,19 +158,32 @@ def test_what_is_no_receipt_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("address", "changed"),
     [
-        ("pool/p", {"project": "demo-project/serviceAccounts/precious@x?y="}),
-        ("pool/p", {"pool": "../../serviceAccounts"}),
-        ("provider/q", {"provider": "x/y"}),
-        ("account/a", {"email": "somebody@example.com"}),
-        ("account/a", {"email": "app-sa"}),
-        ("bucket/b", {"bucket": "b/o/c"}),
-        ("object/b/k", {"bucket": "../b"}),
-        ("grant/f", {"member": "user:operator@example.com"}),
-        ("grant/f", {"member": "allUsers"}),
-        ("grant/f", {"target": "folder/1"}),
-        ("grant/f", {"role": "owner"}),
+        ("pool/demo", {"project": "demo-project/serviceAccounts/precious@x?y="}),
+        ("pool/demo", {"pool": "../../serviceAccounts"}),
+        ("pool/demo", {"pool": "prod"}),
+        ("provider/cluster", {"provider": "x/y"}),
+        ("provider/cluster", {"provider": "cluster-2"}),
+        ("account/app-sa", {"email": "somebody@example.com"}),
+        ("account/app-sa", {"email": "app-sa"}),
+        ("account/app-sa", {"email": EMAIL.replace("app-sa", "deployer")}),
+        ("account/app-sa", {"email": EMAIL.replace("demo-project", "prod-project")}),
+        ("bucket/demo-oidc", {"bucket": "b/o/c"}),
+        ("bucket/demo-oidc", {"bucket": "prod-data"}),
+        ("object/demo-oidc/keys.json", {"bucket": "../b"}),
+        ("object/demo-oidc/keys.json", {"bucket": "prod-data"}),
+        ("object/demo-oidc/keys.json", {"object": "salaries.csv"}),
+        (VIEWER, {"member": "user:operator@example.com"}),
+        (VIEWER, {"member": "allUsers"}),
+        (VIEWER, {"member": f"serviceAccount:{EMAIL.replace('app-sa', 'deployer')}"}),
+        (VIEWER, {"target": "folder/1"}),
+        (VIEWER, {"target": "project/prod-project"}),
+        (VIEWER, {"role": "owner"}),
+        (VIEWER, {"role": "roles/owner"}),
         ("binding/n/a", {"target": "account/x/../y"}),
+        ("binding/n/a", {"target": "project/demo-project"}),
+        ("binding/n/a", {"role": "roles/owner"}),
         ("configmap/n/c", {"namespace": "n/secrets/precious?x="}),
+        ("configmap/n/c", {"namespace": "kube-system"}),
         ("configmap/n/c", {"name": "../secrets/precious"}),
         ("configmap/n/c", {"key": "a/b"}),
     ],

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from podpass.errors import UnsafePlanError
+from podpass.federate.allowances import Allowances, check_allowed
 from podpass.federate.apply import acts_of
 from podpass.federate.change import Action
 from podpass.federate.diff import changes, deletions, differences
@@ -12,6 +14,8 @@ from podpass.federate.plan import Plan, Subject
 from podpass.federate.planning import Prepared, Sides
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.resource import Observed, Resource
+from podpass.federate.witness import Witness
+from podpass.names import PoolName
 
 OURS, THEIRS = Mark("demo", "cluster-a"), Mark("demo", "cluster-b")
 POOL = Resource("pool/demo-pool", {"pool": "demo-pool"}, {"description": OURS.description, "disabled": False, "displayName": "Demo"})
@@ -115,8 +119,11 @@ MOVED = replace(GRANT, identity={**GRANT.identity, "member": f"{POOLS}/new-pool/
 BOOK = Receipt("demo", "cluster-a", "demo-project").with_entries({GRANT.address: Entry(State.MADE, MEMBER.identity)})
 
 
+OWN = Witness(own=frozenset({PoolName("1", "demo-pool")}))
+
+
 def test_a_member_that_changes_is_replaced_in_one_change() -> None:
-    (change,) = changes([MOVED], {MOVED.address: Observed("absent")}, BOOK)
+    (change,) = changes([MOVED], {MOVED.address: Observed("absent")}, BOOK, OWN)
     assert (change.action, change.before, change.after) == (Action.UPDATE, MEMBER.identity, MOVED.identity)
     assert [(field.name, field.before, field.after) for field in change.fields] == [
         ("member", MEMBER.identity["member"], MOVED.identity["member"])
@@ -124,7 +131,7 @@ def test_a_member_that_changes_is_replaced_in_one_change() -> None:
 
 
 def test_where_somebody_else_had_granted_the_new_member_only_our_old_one_goes() -> None:
-    (change,) = changes([MOVED], {MOVED.address: Observed("present")}, BOOK)
+    (change,) = changes([MOVED], {MOVED.address: Observed("present")}, BOOK, OWN)
     assert (change.action, change.identity) == (Action.DELETE, MEMBER.identity)
 
 
@@ -134,13 +141,26 @@ def test_where_somebody_else_had_granted_the_new_member_only_our_old_one_goes() 
         {"member": "serviceAccount:deployer@demo-project.iam.gserviceaccount.com"},
         {"member": "allUsers"},
         {"member": f"{POOLS.replace('projects/1', 'projects/2')}/demo-pool/subject/a"},
+        {"member": f"{POOLS}/their-pool/subject/a"},
         {"role": "roles/owner"},
     ],
 )
 @pytest.mark.parametrize(("status", "expected"), [("present", []), ("absent", [Action.CREATE])])
 def test_a_receipt_takes_nobody_s_role_away_as_a_former_member(forged: dict[str, str], status: str, expected: list[Action]) -> None:
     book = BOOK.with_entries({GRANT.address: Entry(State.MADE, {**MEMBER.identity, **forged})})
-    assert actions(MEMBER, Observed("present" if status == "present" else "absent"), book) == expected
+    observed = {MEMBER.address: Observed("present" if status == "present" else "absent")}
+    assert [change.action for change in changes([MEMBER], observed, book, OWN)] == expected
+
+
+def test_a_member_for_which_nobody_but_the_receipt_speaks_goes_by_its_own_address_only() -> None:
+    (change,) = deletions(BOOK, {MEMBER.address: Observed("present")})
+    (known,) = deletions(BOOK, {MEMBER.address: Observed("present")}, OWN)
+    assert change.is_unwitnessed
+    assert not known.is_unwitnessed
+    plan = Plan(Subject("demo", "cluster-a", "demo-project", "1", "https://a.example", "//x"), (), (change,))
+    with pytest.raises(UnsafePlanError, match="only the receipt says that podpass gave it"):
+        check_allowed(plan, Allowances(delete=("*", "grant/*")))
+    check_allowed(plan, Allowances(delete=(change.address,)))
 
 
 def test_an_api_that_is_off_is_enabled_and_one_that_is_on_is_left() -> None:
@@ -159,7 +179,9 @@ def test_an_api_that_is_off_is_enabled_and_one_that_is_on_is_left() -> None:
         (State.MADE, Observed("deleted"), False),
         (State.CREATING, Observed("present", mark=OURS), True),
         (State.CREATING, Observed("present"), False),
-        (State.UNDELETING, Observed("present", mark=THEIRS), True),
+        (State.UNDELETING, Observed("present", mark=OURS), True),
+        (State.UNDELETING, Observed("present", mark=THEIRS), False),
+        (State.UNDELETING, Observed("present"), False),
         (State.ADOPTED, Observed("present", mark=OURS), False),
     ],
 )
@@ -175,9 +197,13 @@ def test_an_account_made_anew_under_the_same_email_is_not_ours() -> None:
     assert [one.action for one in changes([Resource("account/a", {})], {"account/a": Observed("present", uid="2")}, book)] == [Action.ADOPT]
 
 
+ANYTHING = {"target": "project/p", "role": "roles/viewer", "member": "serviceAccount:a@p"}
+
+
 def test_deletions_come_in_the_order_of_taking_away() -> None:
     addresses = ["api/x", "bucket/b", "object/b/k", "pool/p", "provider/q", "account/a", "binding/n/a", "grant/g", "configmap/n/c"]
     book = Receipt("demo", "cluster-a", "p").with_entries({one: Entry(State.MADE, {}) for one in addresses if not one.startswith("api")})
+    book = book.with_entries({address: replace(entry, identity=ANYTHING) for address, entry in book.entries.items()})
     found = deletions(book, {one: Observed("present", mark=OURS) for one in addresses}, keep=frozenset({"account/a"}))
     assert [change.address for change in found] == [one for one in reversed(addresses) if one not in {"api/x", "account/a"}]
 
@@ -200,8 +226,13 @@ def test_values_are_compared_as_their_owner_does(name: str, before: object, afte
 
 
 def test_what_an_unfinished_change_left_goes_only_where_it_can_have_been_that_member() -> None:
-    former = (MEMBER.identity, {**MEMBER.identity, "role": "roles/owner", "member": "serviceAccount:deployer@demo.iam.gserviceaccount.com"})
+    their = {**MEMBER.identity, "member": f"{POOLS}/their-pool/subject/a"}
+    former = (
+        MEMBER.identity,
+        their,
+        {**MEMBER.identity, "role": "roles/owner", "member": "serviceAccount:deployer@demo.iam.gserviceaccount.com"},
+    )
     book = BOOK.with_entries({GRANT.address: Entry(State.CREATING, MOVED.identity, former=former)})
     plan = Plan(Subject("demo", "cluster-a", "demo-project", "1", "https://a.example", "//x"), (MOVED,), ())
-    acts = acts_of(Prepared(plan, Sides(None, None, None), book), book)  # type: ignore[arg-type]  # nobody is asked
+    acts = acts_of(Prepared(plan, Sides(None, None, None), book, witness=OWN), book)  # type: ignore[arg-type]  # nobody is asked
     assert acts.former == {GRANT.address: (MEMBER.identity,)}

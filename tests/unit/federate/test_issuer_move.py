@@ -57,6 +57,10 @@ def test_before_the_switch_the_way_back_is_to_drop_what_nobody_has_signed_with(e
     assert (back.phase, back.stays, back.leaves) == (MovePhase.DROP, FORMER, COMING)
     assert back.stepped().standings == (FORMER,)
     assert back.stepped().default == FORMER
+    assert early.is_early
+    assert not early.is_unused
+    assert back.is_unused
+    assert back.stepped().is_unused
 
 
 @pytest.mark.parametrize("late", [SWITCHING, CONFIGURING, WAITING, RELAPSED])
@@ -65,6 +69,8 @@ def test_after_it_the_way_back_is_a_switch_of_its_own_with_the_wait_for_the_new_
     assert (back.phase, back.stays, back.switched_at) == (MovePhase.SWITCH, FORMER, None)
     assert back.default == late.default
     later = back.switched(NOW + DAY)
+    assert not late.is_early
+    assert not any(one.is_unused for one in (late, back, later, later.stepped(), later.stepped().stepped()))
     assert (later.default, later.stepped().wait_ends) == (FORMER, NOW + 2 * DAY)
 
 

@@ -7,13 +7,15 @@ import pytest
 from podpass.config.federation import Federation, IssuerSettings, Workload
 from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
 from podpass.federate import safety
+from podpass.federate.allowances import Allowances, check_allowed
 from podpass.federate.change import OWN_MARK, Action, Change
 from podpass.federate.facts import Facts
 from podpass.federate.marks import Mark
+from podpass.federate.objection import Objection, stop
 from podpass.federate.plan import Plan, Subject
 from podpass.federate.principals import OtherProvider
 from podpass.federate.receipt import Entry, Receipt, State
-from podpass.federate.safety import Allowances, Objection, Situation
+from podpass.federate.situation import Situation
 from podpass.names import Issuer, ServiceAccountRef
 from podpass.verify import KeySet
 from unit.federate.situations import FORMER, KNOWN, OF_THE_CLUSTER, move_to, situation
@@ -30,7 +32,7 @@ def plan(*changes: Change) -> Plan:
 
 
 def refuse(seen: Situation) -> None:
-    safety.stop([*safety.objections(seen)])
+    stop([*safety.objections(seen)])
 
 
 def refusal(federation: Federation, facts: Facts, **more: object) -> PodpassError:
@@ -139,6 +141,12 @@ def test_a_receipt_of_another_project_is_refused(federation: Federation, facts: 
     refuse(situation(federation, facts, receipt=book.with_entries({})))
 
 
+def test_a_receipt_of_another_federation_is_refused(federation: Federation, facts: Facts) -> None:
+    error = refusal(federation, facts, receipt=Receipt("billing", "cluster-b", "demo-project"))
+    assert error.full_code == "plan.other-federation"
+    assert "The receipt podpass-system/federation-demo is that of the federation 'billing', not of demo." in error.what
+
+
 def test_obstacles_are_told_before_the_first_change(federation: Federation, facts: Facts) -> None:
     lacking = Objection("neighbour.refused", "You lack iam.workloadIdentityPools.create.", "", "Ask for the role.")
     error = refusal(federation, facts, obstacles=(lacking,))
@@ -183,10 +191,10 @@ def test_reasons_of_one_code_keep_it(federation: Federation, facts: Facts) -> No
 )
 def test_deleting_undeleting_and_adopting_want_a_word_of_the_operator(change: Change, allowances: Allowances, allowed: bool) -> None:  # noqa: FBT001 - a table
     if allowed:
-        safety.check_allowed(plan(change), allowances)
+        check_allowed(plan(change), allowances)
     else:
         with pytest.raises(UnsafePlanError, match="pool/a"):
-            safety.check_allowed(plan(change), allowances)
+            check_allowed(plan(change), allowances)
 
 
 def test_the_refusals_say_which_word_is_wanted() -> None:
@@ -197,7 +205,7 @@ def test_the_refusals_say_which_word_is_wanted() -> None:
         Change("pool/d", Action.ADOPT, {}),
     )
     with pytest.raises(UnsafePlanError) as caught:
-        safety.check_allowed(plan(*changes), Allowances())
+        check_allowed(plan(*changes), Allowances())
     text = str(caught.value)
     assert caught.value.full_code == "plan.unsafe"
     assert "--allow-delete pool/a" in text
@@ -209,7 +217,7 @@ def test_the_refusals_say_which_word_is_wanted() -> None:
 def test_a_receipt_of_another_cluster_is_refused(federation: Federation, facts: Facts) -> None:
     error = refusal(federation, replace(facts, cluster="cluster-b"))
     assert error.full_code == "plan.other-cluster"
-    assert "was written in another one (cluster-a; this is cluster-b)" in error.what
+    assert "was written in another one ('cluster-a'; this is cluster-b)" in error.what
     assert "podpass-system/federation-demo" in error.next_step
 
 
@@ -248,9 +256,9 @@ def test_a_namespace_needs_no_account_and_is_no_subject(with_google: Callable[..
 
 def test_what_has_lapsed_is_deleted_without_a_word_and_nothing_else_is() -> None:
     gone = Change("grant/a/b:viewer@project/p", Action.DELETE, {})
-    safety.check_allowed(plan(replace(gone, lapsed=True)), Allowances())
+    check_allowed(plan(replace(gone, lapsed=True)), Allowances())
     with pytest.raises(UnsafePlanError):
-        safety.check_allowed(plan(gone), Allowances())
+        check_allowed(plan(gone), Allowances())
 
 
 def test_a_receipt_alone_does_not_make_another_provider_of_the_pool_our_own(federation: Federation, facts: Facts) -> None:

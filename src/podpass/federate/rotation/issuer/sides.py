@@ -11,6 +11,7 @@ import httpx2
 from podpass.config.federation import Federation, Workload
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate import desired, doctor
+from podpass.federate.allowances import Allowances
 from podpass.federate.apply import apply
 from podpass.federate.change import Action, Change
 from podpass.federate.facts import Facts
@@ -19,7 +20,6 @@ from podpass.federate.planning import Prepared, prepare
 from podpass.federate.resource import Kind
 from podpass.federate.rotation.issuer import pods
 from podpass.federate.rotation.servers import ControlPlane, ask_all
-from podpass.federate.safety import Allowances
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
 from podpass.names import PoolName, ProviderName
