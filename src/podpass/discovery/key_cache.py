@@ -20,7 +20,7 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Final, final
 
-import msgspec
+import msgspec.structs
 
 from podpass.clock import Clock, SystemClock, seconds_by
 from podpass.discovery.origin import KeyOrigin, Published
@@ -170,6 +170,9 @@ class KeyCache:
             self._state = _State(None, state.fetch, state.confirmed_at, next(_generations))
         if now < self._quiet_from and self._quiet_from != _NEVER:  # set back: what was planned lies too far ahead
             self._due_at = self._searched_at = _EVER
+            # So does the moment of the last confirmation, and with it the stale limit. It is as old as it has to be to accuse nobody.
+            confirmed_at = min(self._state.confirmed_at, now - self._schedule.cooldown)
+            self._state = msgspec.structs.replace(self._state, confirmed_at=confirmed_at)
         if self._flight is None and now >= self._due_at:
             self._begin(now)
         self._plan(now)

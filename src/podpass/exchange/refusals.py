@@ -14,6 +14,7 @@ from podpass.names.secret import redact
 STS: Final = "the security token service"
 IAM_CREDENTIALS: Final = "IAM Credentials"
 _DESCRIPTION_LIMIT_CHARS = 600
+_CODE_LIMIT_CHARS = 64
 _SERVER_ERROR = 500
 _PASSING = frozenset({408, 429})
 
@@ -62,9 +63,9 @@ def _oauth(answer: Answer) -> tuple[str | None, str]:
     except (ValueError, RecursionError):
         body = None
     code = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(body, dict) or not isinstance(code, str):
+    if not isinstance(body, dict) or not isinstance(code, str) or not code:
         return None, ""
-    return code, redact(str(body.get("error_description") or ""))[:_DESCRIPTION_LIMIT_CHARS]
+    return redact(code)[:_CODE_LIMIT_CHARS], redact(str(body.get("error_description") or ""))[:_DESCRIPTION_LIMIT_CHARS]
 
 
 def _kebab(code: str) -> str:

@@ -19,6 +19,9 @@ _MESSAGE_LIMIT_CHARS = 600
 _SERVER_ERROR = 500
 _PERMISSION = re.compile(r"[Pp]ermission '?([a-z][A-Za-z]*(?:\.[A-Za-z]+){2,})'?|does not have ([a-z][A-Za-z]*(?:\.[A-Za-z]+){2,}) access")
 _CONSTRAINT = re.compile(r"constraints/[A-Za-z0-9.]+")
+# Statuses, reasons, names of services, projects and permissions. What else stands in their place is not repeated: it would end in errors
+# and in commands that people are told to run.
+_WORD = re.compile(r"[A-Za-z0-9_./:@-]{1,200}")
 _SERVICE = re.compile(r"\b([a-z]+\.googleapis\.com)\b")
 # What an HTTP status means to Google where the body has no `status` (Cloud Storage, proxies).
 _STATUS = {
@@ -59,7 +62,7 @@ class GoogleFault:
 
     Attributes:
         code: HTTP status.
-        status: Google's word for it: `PERMISSION_DENIED`.
+        status: Google's word for it: `PERMISSION_DENIED`; that of the HTTP status where there is no such word.
         message: Google's sentence, without anything that looks like a token.
         reason: The finer reason: `SERVICE_DISABLED`, `notFound`; may be empty.
         metadata: Of the detail that carries the reason: `permission`, `service`, `consumer`.
@@ -85,10 +88,10 @@ class GoogleFault:
         metadata = info.get("metadata")
         return cls(
             code=code,
-            status=str(error.get("status") or _STATUS.get(code, "UNKNOWN")),
+            status=_word(error.get("status")) or _STATUS.get(code, "UNKNOWN"),
             message=redact(str(error.get("message") or ""))[:_MESSAGE_LIMIT_CHARS],
-            reason=str(info.get("reason") or first.get("reason") or ""),
-            metadata={str(key): str(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {},
+            reason=_word(info.get("reason")) or _word(first.get("reason")),
+            metadata={str(key): word for key, value in metadata.items() if (word := _word(value))} if isinstance(metadata, dict) else {},
             details=details,
         )
 
@@ -166,6 +169,11 @@ _KIND_OF_STATUS = {
     "DEADLINE_EXCEEDED": FaultKind.UNAVAILABLE,
     "INTERNAL": FaultKind.UNAVAILABLE,
 }
+
+
+def _word(value: object) -> str:
+    """Return a word of Google's API; nothing in place of what is none, or looks like a token."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) and redact(value) == value else ""
 
 
 def _error_object(body: bytes) -> dict[str, Any] | None:

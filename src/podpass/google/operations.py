@@ -8,6 +8,7 @@ from typing import Final
 from podpass.errors import UnreachableError
 from podpass.google.fault import GoogleFault, GoogleRefusedError
 from podpass.google.rest import GoogleClient, Json, Request
+from podpass.names.secret import redact
 
 # Enabling an API takes up to a minute or two; pools and providers are there in seconds. [K]
 FINISH_WITHIN: Final = timedelta(minutes=5)
@@ -55,4 +56,4 @@ _CODES = {
 def _fault(error: Json) -> GoogleFault:
     code, status = _CODES.get(int(error.get("code") or 0), (500, "UNKNOWN"))
     details = tuple(detail for detail in error.get("details", []) if isinstance(detail, dict))
-    return GoogleFault(code, status, str(error.get("message") or ""), details=details)
+    return GoogleFault(code, status, redact(str(error.get("message") or "")), details=details)

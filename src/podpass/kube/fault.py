@@ -13,6 +13,7 @@ from podpass.errors import RefusedError
 from podpass.names.secret import redact
 
 _MESSAGE_LIMIT_CHARS = 600
+_REASON_LIMIT_CHARS = 64
 
 
 class FaultKind(StrEnum):
@@ -63,7 +64,7 @@ class KubeFault:
         if not isinstance(content, dict) or content.get("kind") != "Status":
             return cls(code, "", "The answer is not a Status of Kubernetes.")
         message = redact(str(content.get("message") or ""))[:_MESSAGE_LIMIT_CHARS]
-        return cls(code, str(content.get("reason") or ""), message)
+        return cls(code, redact(str(content.get("reason") or ""))[:_REASON_LIMIT_CHARS], message)
 
     @property
     def kind(self) -> FaultKind:

@@ -52,6 +52,8 @@ class FileSource:
         text = self._text(raw).strip()
         if not text:
             raise self._unavailable("is empty", self.volume())
+        if not all("!" <= character <= "~" for character in text):
+            raise self._unavailable("holds characters that no token has", "Check the path.")
         return Secret(text, "subject token")
 
     def __str__(self) -> str:
@@ -67,7 +69,7 @@ class FileSource:
             return text
         try:
             content = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._unavailable("is not JSON", "Check the path, or read it as text.") from None
         value = content.get(self.field) if isinstance(content, dict) else None
         if not isinstance(value, str):

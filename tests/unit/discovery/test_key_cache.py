@@ -360,6 +360,17 @@ def test_a_clock_that_is_set_back_costs_one_fetch_and_no_key() -> None:
     assert world.refused("k3").flight is not None, "a cooldown that lies ahead is none"
 
 
+def test_a_clock_that_was_far_ahead_does_not_lengthen_the_stale_limit() -> None:
+    world = World()
+    world.clock.step(720 * HOUR)
+    world.warm()
+    world.clock.step(-720 * HOUR)
+    world.origin.go_down()
+    world.pass_time(24 * HOUR, MINUTE)
+    world.clock.step(MINUTE)
+    assert world.refused("k1").full_code == "keys.unavailable"
+
+
 def test_two_threads_that_overtake_each_other_are_no_clock_that_is_set_back() -> None:
     world = World().warm()
     world.clock.step(-SECOND)

@@ -339,14 +339,27 @@ def test_without_an_account_there_is_nobody_to_act_as() -> None:
 def test_invariant_4_no_token_is_in_a_repr_an_error_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     echo = refused(400, "invalid_grant", f"Unable to parse {SUBJECT.reveal()} or {FEDERATED}.")
-    worlds = (World(), World(echo), World(iam=iam_refusal(403, "PERMISSION_DENIED", f"Bearer {FEDERATED}")))
+    name = refused(400, f"no {SUBJECT.reveal()} \x1b[2J" + "e" * 5000, "")
+    service = {"reason": "SERVICE_DISABLED", "metadata": {"service": f"x; {FEDERATED}", "consumer": FEDERATED}}
+    worlds = (
+        World(),
+        World(echo),
+        World(name),
+        World(httpx2.Response(503, json={"error": {"code": 503, "status": SUBJECT.reveal(), "message": "m"}})),
+        World(iam=iam_refusal(403, "PERMISSION_DENIED", f"Bearer {FEDERATED}")),
+        World(iam=iam_refusal(403, FEDERATED, "m")),
+        World(iam=httpx2.Response(403, json={"error": {"code": 403, "status": "PERMISSION_DENIED", "details": [service]}})),
+    )
     text = " ".join([*(_seen(world) for world in worlds), caplog.text])
     assert [secret for secret in (SUBJECT.reveal(), FEDERATED, ISSUED) if secret in text] == []
     assert "access token, 20 characters" in text
+    assert "(400 no … \N{REPLACEMENT CHARACTER}[2Jee" in text
+    assert "e" * 100 not in text
+    assert "gcloud services enable the API`" in text
 
 
 def _seen(world: World) -> str:
     try:
         return repr(world.exchanger().access_token(SUBJECT))
-    except (ExchangeRefusedError, ImpersonationRefusedError) as error:
+    except (ExchangeRefusedError, ExchangeUnavailableError, ImpersonationRefusedError) as error:
         return f"{error} {error!r} {error.__cause__!r}"

@@ -52,6 +52,9 @@ CASES = {
     "not JSON": (TOKEN.encode(), "id_token", "is not JSON"),
     "no member": (b'{"secret": "' + TOKEN.encode() + b'"}', "id_token", "has no member 'id_token' with a text"),
     "JSON of another shape": (b"[]", "id_token", "has no member 'id_token' with a text"),
+    "JSON without end": (b"[" * 65_000, "id_token", "is not JSON"),
+    "two lines": (b"one\ntwo", None, "holds characters that no token has"),
+    "half a character": (b'{"id_token": "eyJ\\ud800"}', "id_token", "holds characters that no token has"),
     "empty member": (b'{"id_token": ""}', "id_token", "is empty"),
 }
 
