@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -19,6 +19,8 @@ from podpass.sandbox.node.logs import ContainerLog
 from podpass.sandbox.node.mounts import SHIM, Step, bubblewrap_command
 
 _KILLED = 128 + signal.SIGKILL
+# The loop itself holds tasks weakly: of a process that nobody waits for any more (a probe that took too long), nobody else would.
+_WATCHES: Final[set["asyncio.Task[int]"]] = set()
 
 
 class StartError(PodpassError):
@@ -89,6 +91,8 @@ class Process:
             raise StartError(str(first.get("error") or f"the shim ended: {log.tail()}"))
         process._id = first["started"]
         process._ended = asyncio.create_task(process._watch(pump))
+        _WATCHES.add(process._ended)
+        process._ended.add_done_callback(_WATCHES.discard)
         return process
 
     async def _message(self) -> dict[str, Any]:

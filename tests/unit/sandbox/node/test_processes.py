@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -204,3 +205,22 @@ def test_containers_die_with_an_agent_that_is_killed() -> None:
     agent.communicate()
 
     wait_until_ended(ids)
+
+
+def test_process_that_nobody_waits_for_is_watched_to_its_end(tmp_path: Path) -> None:
+    """Such as that of a probe, after its timeout: the garbage collector may not take what watches it."""
+
+    async def whole() -> int | None:
+        process, _ = await started(make_order("echo $$; exec sleep 60", tmp_path), 1)
+        popen = process._popen
+        del process
+        await asyncio.sleep(0)  # now what watches it waits
+        gc.collect()
+        popen.kill()
+        for _ in range(1000):
+            if popen.returncode is not None:
+                break
+            await asyncio.sleep(0.02)
+        return popen.returncode
+
+    assert asyncio.run(whole()) is not None
