@@ -49,7 +49,9 @@ def run(session: Session, options: Options) -> None:
     ledger.lost(options.removed)
     if move is None:
         check_begins("--issuer", options)
-    prepared = prepare(session.federation, session.google, session.cluster)
+    else:
+        move = continued(move, options)
+    prepared = prepare(session.federation, session.google, session.cluster, move)
     evidence = gather(session.cluster)
     portrait = draw(evidence)
     distribution = _distribution(session, portrait)
@@ -57,7 +59,7 @@ def run(session: Session, options: Options) -> None:
         move = _begun(prepared, options, portrait, evidence, distribution)
         is_new = True
     else:
-        move, is_new = outliving(continued(move, options), portrait, options.longest_token), False
+        move, is_new = outliving(move, portrait, options.longest_token), False
     with new_http() as http:
         sides = MoveSides.of(session.federation, prepared, move, http)
         if is_new:
@@ -66,7 +68,7 @@ def run(session: Session, options: Options) -> None:
         confirm("Go on?", yes=options.yes, command="rotate")
         walk = MoveWalk(sides, ledger, Screen(_TITLES), distribution, options.wait, workloads=sides.workloads)
         done = walk.go(move)
-    _farewell(session, done)
+    _farewell(session, prepared, done)
 
 
 def _distribution(session: Session, portrait: "Portrait") -> "Distribution":
@@ -154,17 +156,18 @@ def _readers(workloads: "tuple[Workload, ...]", found: "list[Pod] | None") -> No
     click.echo()
 
 
-def _farewell(session: Session, move: "IssuerMove") -> None:
+def _farewell(session: Session, prepared: "Prepared", move: "IssuerMove") -> None:
     end = "The move is done."
     if move.is_back:
         end = (
             f"The move was taken back: the cluster signs with {move.stays.issuer}, as before, and takes no token of {move.leaves.issuer}; "
-            f"Google has the provider {move.stays.provider} for them, and {move.leaves.provider} no more."
+            f"Google has the provider {move.stays.provider} for its tokens, and none for the others."
         )
     click.echo(wrap(f"{end} `podpass doctor` walks the chain with a real token."))
     if move.is_back and session.federation.google.provider.id == move.leaves.provider:
         click.echo(wrap(f"The file still names {move.leaves.provider}: write {move.stays.provider} and {move.stays.issuer} back into it."))
-    if move.leaves.bucket:
+    # A way back may begin before it was made.
+    if move.leaves.bucket and f"bucket/{move.leaves.bucket.name}" in prepared.receipt.entries:
         name = move.leaves.bucket.name
         click.echo(
             wrap(

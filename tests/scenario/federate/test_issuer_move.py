@@ -284,10 +284,11 @@ def test_the_command_tells_what_to_do_and_everybody_else_what_is_under_way(story
         answer = story.run(*again)
         assert answer.error is not None
         assert answer.error.full_code == "plan.rotation-file"
+        assert f"or provider cluster and issuer {begun_with} to go back with --abort" in answer.error.next_step
     edit(story)
     end = " ".join(story.done("rotate", "--issuer", "--abort", "--yes").split())
     assert f"The move was taken back: the cluster signs with {begun_with}, as before, and takes no token of {new_issuer(story)};" in end
-    assert "Google has the provider cluster for them, and cluster-2 no more." in end
+    assert "Google has the provider cluster for its tokens, and none for the others." in end
     assert "The file still names cluster-2: write cluster and" in end
     assert "is done" not in end
     assert story.run("rotate", "--issuer", "--resume", "--yes").error is not None
@@ -296,6 +297,29 @@ def test_the_command_tells_what_to_do_and_everybody_else_what_is_under_way(story
     assert answer.error is not None
     assert answer.error.full_code == "config.provider-id"
     assert "another id, such as cluster-3" in answer.error.next_step
+
+
+@pytest.mark.parametrize("edited_back", [True, False])
+def test_a_move_that_has_published_nothing_is_taken_back_whatever_the_file_names(story: Story, edited_back: bool) -> None:  # noqa: FBT001 - a case
+    story.done("apply", "--yes")
+    edit(story)
+    with begun(story) as (_, move):
+        MoveLedger(story.kube, story.name).write(move)
+    if edited_back:
+        edit_back(story)
+        refused = story.run("rotate", "--issuer", "--resume", "--yes").error
+        assert refused is not None
+        assert refused.full_code == "plan.rotation-unwitnessed"
+        assert "take it back with `podpass rotate --issuer --abort`" in refused.next_step
+    ends: list[str] = []
+    assert story.written(lambda: ends.append(story.done("rotate", "--issuer", "--abort", "--yes"))) == []
+    end = " ".join(ends[0].split())
+    assert "There is no provider cluster-2." in end
+    assert "The move was taken back" in end
+    assert "The bucket" not in end
+    assert ("The file still names cluster-2" in end) is not edited_back
+    edit_back(story)
+    assert "Nothing to change" in story.done("plan")
 
 
 @pytest.mark.slow

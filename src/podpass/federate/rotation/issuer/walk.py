@@ -9,6 +9,7 @@ from typing import ClassVar, Final, Protocol
 from podpass.config.federation import Workload
 from podpass.exchange.exchanger import Exchanger
 from podpass.federate.issuer_move import IssuerMove, MovePhase, Standing
+from podpass.federate.resource import Kind
 from podpass.federate.rotation.gates import answered
 from podpass.federate.rotation.issuer import gates, instructions
 from podpass.federate.rotation.servers import ControlPlane, Server
@@ -157,14 +158,20 @@ class MoveWalk(Walk[IssuerMove]):
         if gates.outlived(move, plane):
             return move.waiting(), _TOO_EARLY
         self.poll(lambda: gates.unasked(move, self.sides.asking(move.leaves)))
-        self._act(move)
-        return move.stepped(), f"Provider {move.leaves.provider} is deleted; Google can bring it back for 30 days."
+        provider = move.leaves.provider
+        is_deleted = f"{Kind.PROVIDER}/{provider}" in self._act(move)
+        detail = (
+            f"Provider {provider} is deleted; Google can bring it back for 30 days." if is_deleted else f"There is no provider {provider}."
+        )
+        return move.stepped(), detail
 
-    def _act(self, move: IssuerMove) -> None:
-        """Act; a side that does not answer is asked again."""
+    def _act(self, move: IssuerMove) -> set[str]:
+        """Act; a side that does not answer is asked again. Return the addresses of what was changed."""
+        changed: set[str] = set()
 
         def act() -> list[str]:
-            self.sides.act(move)
+            changed.update(self.sides.act(move))
             return []
 
         self.poll(act)
+        return changed
