@@ -52,10 +52,22 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
             confirm("Take these away?", yes=yes, command="destroy")
         with progress() as notify:
             gone = federate.destroy(destruction, notify=notify)
-    if gone:
-        click.echo(f"{len(gone)} thing{'' if len(gone) == 1 else 's'} deleted. Deleted pools and providers can be had back for 30 days.")
+    count = len(gone.changes)
+    if count:
+        click.echo(f"{count} thing{'' if count == 1 else 's'} deleted. Deleted pools and providers can be had back for 30 days.")
     else:
         click.echo("Nothing to take away." if destruction.has_receipt else "Nothing to take away: this cluster has no receipt.")
+    if gone.unseen:
+        click.echo(_namespace_stays(gone.unseen))
+
+
+def _namespace_stays(unseen: tuple[str, ...]) -> str:
+    from podpass.federate.receipt import NAMESPACE
+
+    return (
+        f"The namespace {NAMESPACE} stays: the cluster's API {', '.join(unseen)} gives no answer (`kubectl get apiservices`), so it cannot "
+        "be seen whether anything else is in there. `podpass destroy` looks again when that API is back, or removed."
+    )
 
 
 def _with_receipt_in_mind(error: UnreachableError) -> UnreachableError:

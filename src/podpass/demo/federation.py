@@ -129,7 +129,7 @@ class _Walk:
     def _clean_up(self) -> None:
         with self.story.step("What apply made is taken away", "podpass destroy") as step:
             self.stage.restart(IssuerChange(issuer=self.stage.cluster.issuers[-1], accepted_issuers=()))
-            made = taking.destroy(taking.prepare(self.federation, self.google, self.kube))
+            made = taking.destroy(taking.prepare(self.federation, self.google, self.kube)).changes
             step.say(*(f"- {change.address}" for change in made))
             cluster.delete_service_account(self.kube, "workload-identity-demo")
             cluster.delete_namespace(self.kube, NAMESPACE)

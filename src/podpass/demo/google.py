@@ -202,7 +202,7 @@ class _Walk:
             step.say(*manifests.delete(self.kube, self.folder))
             self.service.delete()
             self.stage.restart(IssuerChange(issuer=self.stage.cluster.issuers[-1], accepted_issuers=()))
-            made = taking.destroy(taking.prepare(self.federation, self.google, self.kube))
+            made = taking.destroy(taking.prepare(self.federation, self.google, self.kube)).changes
             step.say(*(f"- {change.address}" for change in made))
             cluster.delete_namespace(self.kube, RECEIPT_NAMESPACE)
 

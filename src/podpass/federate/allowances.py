@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from podpass.federate.change import Action, Change
+from podpass.federate.change import OF_MANY, Action, Change
 from podpass.federate.objection import Objection, stop
 from podpass.federate.plan import Plan
 
@@ -67,6 +67,14 @@ def _unwitnessed(change: Change) -> Objection:
 
 def _adopting(change: Change) -> Objection:
     owner = f"; {change.owner}" if change.owner else ""
+    if change.owner.startswith(OF_MANY):
+        return Objection(
+            "plan.unsafe",
+            f"{change.address} exists already, and others use it.",
+            f"podpass did not make it{owner}.",
+            "Choose another pool, or write existing: true at google.pool: podpass leaves this one as it is then. Only if this file is to "
+            f"say for all of them what the pool is called and that it is open: apply with --adopt {change.address}.",
+        )
     if "of cluster" in change.owner:
         return Objection(
             "plan.unsafe",

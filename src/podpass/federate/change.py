@@ -10,6 +10,8 @@ from podpass.federate.resource import JSON, Kind, kind_of, nothing
 
 OWN_MARK: Final = "it carries this federation's mark, but the receipt does not know it"
 """What is said of the owner of a thing whose entry in the receipt was lost."""
+OF_MANY: Final = "it holds providers that are not this cluster's: "
+"""Begins what is said of the owner of a pool that others use, too."""
 UNWITNESSED: Final = "only the receipt says that podpass made it"
 """What is said of the owner of a member of a policy for which nobody speaks but the receipt."""
 

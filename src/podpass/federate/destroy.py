@@ -121,10 +121,21 @@ def _left(prepared: Prepared) -> Iterator[tuple[str, str]]:
             yield address, "it does not bear podpass's mark" if is_claimed else "podpass did not make it"
 
 
-def destroy(
-    destruction: Destruction, *, notify: Callable[[Event], None] = lambda _: None, patience: timedelta = PATIENCE
-) -> tuple[Change, ...]:
-    """Take it away, then the receipt; return what was deleted.
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """What was done.
+
+    Attributes:
+        changes: What was deleted.
+        unseen: The cluster's APIs that gave no answer: podpass's own namespace stays, since nobody knows whether it is empty.
+    """
+
+    changes: tuple[Change, ...]
+    unseen: tuple[str, ...] = ()
+
+
+def destroy(destruction: Destruction, *, notify: Callable[[Event], None] = lambda _: None, patience: timedelta = PATIENCE) -> Destroyed:
+    """Take it away, then the receipt, and with the last receipt the namespace.
 
     Raises:
         DriftSincePlanError: Another run is at work; nothing was changed.
@@ -135,8 +146,8 @@ def destroy(
         made, final = _destroy(prepared, notify, patience)
     if prepared.sides.cluster and not final.entries:
         sweep(prepared.sides.cluster, prepared.receipt.federation, own=True)
-        own_namespace.remove_if_empty(prepared.sides.cluster)
-    return made
+        return Destroyed(made, own_namespace.remove_if_empty(prepared.sides.cluster))
+    return Destroyed(made)
 
 
 def _destroy(prepared: Prepared, notify: Callable[[Event], None], patience: timedelta) -> tuple[tuple[Change, ...], Receipt]:

@@ -1,20 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The other providers of the federation's pool: whom they trust may come to be one of its principals. Pure."""
+"""The other providers of the federation's pool: whom they trust may come to be one of its principals, and rests on the pool, too. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
 
 from podpass.config.cross_checks import is_namespace_claim
 from podpass.federate import principals
+from podpass.federate.change import OF_MANY, Action, Change
 from podpass.federate.objection import Objection
 from podpass.federate.principals import Claims, OtherProvider
+from podpass.federate.resource import Kind
 from podpass.federate.situation import Situation
 from podpass.names import ServiceAccountRef
+from podpass.verify.jwks import KeySet
+
+_SHOWN: Final = 5
 
 
 def objections(situation: Situation) -> Iterator[Objection]:
     """Return why the pool cannot be shared as it is: two providers make the same principals, or may name a namespace of the other's."""
     yield from _same_principals(situation)
     yield from _foreign_namespaces(situation)
+
+
+def claimed(changes: Iterable[Change], situation: Situation) -> tuple[Change, ...]:
+    """Return the changes; the adoption of a pool that nobody has signed says whose it is, where others' providers are in it."""
+    foreign = [
+        f"{one.provider_id} ({one.issuer or 'no OIDC issuer'})" for one in situation.others if not _is_of_this_cluster(one, situation)
+    ]
+    shown = ", ".join(foreign[:_SHOWN]) + (f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else "")
+    owner = f"{OF_MANY}{shown}"
+    return tuple(replace(one, owner=owner) if foreign and _is_unsigned_pool(one) else one for one in changes)
+
+
+def _is_unsigned_pool(change: Change) -> bool:
+    return change.kind is Kind.POOL and change.action is Action.ADOPT and not change.owner
+
+
+def _is_of_this_cluster(other: OtherProvider, situation: Situation) -> bool:
+    """Whether it trusts this cluster: its keys, or, where Google reads those itself, its issuer."""
+    ours = KeySet.parse(situation.facts.jwks).keys.keys()
+    trusts = bool(other.kids & ours) if other.kids else other.issuer == situation.facts.issuer
+    return trusts or situation.is_own(other)
 
 
 def _same_principals(situation: Situation) -> Iterator[Objection]:
@@ -43,7 +71,7 @@ def _foreign_namespaces(situation: Situation) -> Iterator[Objection]:
     for other in situation.others:
         for attribute in sorted(used & other.attribute_mapping.keys()):
             theirs = other.attribute_mapping[attribute]
-            # Two clusters of which each writes its own name before the namespace are told apart; `_shared_pool` has compared them.
+            # Two clusters of which each writes its own name before the namespace are told apart; `_same_principals` has compared them.
             if not (is_namespace_claim(theirs) and is_namespace_claim(mapping.get(attribute, ""))):
                 yield Objection(
                     "plan.shared-pool",

@@ -13,6 +13,7 @@ from podpass.federate import (
     lapse,
     limits,
     move_witness,
+    neighbours,
     observed,
     preflight,
     reach,
@@ -232,7 +233,7 @@ def _read(scene: _Scene, reader: Reader) -> _Things:
 def _changes(scene: _Scene, things: _Things) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
     """Return the changes, and those that are left out because they are somebody else's."""
     found = diff.changes(things.wanted, things.observed, scene.receipt, things.witness)
-    found = references.untouched(found, things.referred)
+    found = neighbours.claimed(references.untouched(found, things.referred), scene.situation)
     return lapse.without_foreign(lapse.traced(found, things.wanted, scene.receipt, scene.federation, scene.facts))
 
 

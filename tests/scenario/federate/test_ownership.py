@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from podpass.federate.receipt import NAMESPACE
@@ -17,6 +18,7 @@ from podpass.kube.client import Request
 from podpass.kube.config_maps import ConfigMap, create_config_map, get_config_map, replace_config_map
 from podpass.kube.objects import get_namespace
 from podpass.names import PoolName
+from podpass.sandbox.binaries import cache_directory
 from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings
 from scenario.federate.conftest import SHORT, Story
@@ -72,6 +74,38 @@ def test_whatever_has_moved_into_the_namespace_survives_and_is_looked_for_among_
         assert story.kube.find(Request("GET", f"{roles}/theirs", "read the role")) is not None
         story.kube.call(Request("DELETE", f"{roles}/theirs", "delete the role"))
         story.done("apply", "--yes", "--allow-undelete", "*")
+        story.done("destroy", "--yes")
+        assert get_namespace(story.kube, NAMESPACE) is None
+
+
+@pytest.mark.parametrize("cluster_kind", [pytest.param("real", marks=pytest.mark.cluster)], indirect=True)
+@pytest.mark.usefixtures("cluster_kind")
+def test_where_an_aggregated_api_is_dead_all_goes_but_the_namespace_and_the_api_is_named(
+    story_in: Callable[[HostedSandbox], Story],
+) -> None:
+    with HostedSandbox(SandboxSettings(control_plane=cache_directory(), propagation=SHORT, account_visibility=SHORT)) as sandbox:
+        story = story_in(sandbox)
+        services = "/apis/apiregistration.k8s.io/v1/apiservices"
+        spec = {
+            "group": "metrics.k8s.io",
+            "version": "v1beta1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "insecureSkipTLSVerify": True,
+        }
+        spec["service"] = {"namespace": "default", "name": "gone"}
+        name = "v1beta1.metrics.k8s.io"
+        dead = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": name}, "spec": spec}
+        story.done("apply", "--yes")
+        story.kube.call(Request("POST", services, "register a dead API", body=dead))
+        said = " ".join(story.done("destroy", "--yes").split())
+        assert "4 things deleted." in said
+        assert f"The namespace {NAMESPACE} stays: the cluster's API metrics.k8s.io/v1beta1 gives no answer" in said
+        assert get_namespace(story.kube, NAMESPACE) is not None
+        said = story.done("destroy", "--yes")
+        assert "this cluster has no receipt" in said
+        assert "metrics.k8s.io/v1beta1" in said
+        story.kube.call(Request("DELETE", f"{services}/{name}", "remove the dead API"))
         story.done("destroy", "--yes")
         assert get_namespace(story.kube, NAMESPACE) is None
 
@@ -136,6 +170,20 @@ def test_what_existed_before_is_adopted_only_when_told_and_never_destroyed(story
     assert f"pool/{story.name}  stays" in story.done("destroy", "--yes")
     left = iam.get_pool(story.google, pool_of(story)) or {}
     assert (left["state"], left["displayName"], left["description"]) == ("ACTIVE", "By hand", "Ours")
+
+
+def test_a_pool_that_others_use_is_adopted_by_its_own_address_only_and_their_providers_stay(story: Story) -> None:
+    iam.create_pool(story.google, pool_of(story), {"displayName": "Pipelines"})
+    condition = {"attributeMapping": {"google.subject": "'github::' + assertion.sub"}, "attributeCondition": "assertion.sub != ''"}
+    github = pool_of(story).provider("github")
+    iam.create_provider(story.google, github, {**condition, "oidc": {"issuerUri": "https://token.actions.githubusercontent.com"}})
+    before = iam.get_provider(story.google, github)
+    assert f"= pool/{story.name}  another's, needs --adopt pool/{story.name}" in story.done("plan")
+    refused = str(story.run("apply", "--yes", "--adopt").error)
+    assert "it holds providers that are not this cluster's: github (https://token.actions.githubusercontent.com)" in refused
+    story.done("apply", "--yes", "--adopt", f"pool/{story.name}")
+    story.done("destroy", "--yes")
+    assert iam.get_provider(story.google, github) == before
 
 
 def test_what_the_file_no_longer_asks_for_goes_only_when_allowed(story: Story) -> None:

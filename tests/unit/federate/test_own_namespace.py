@@ -3,6 +3,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from podpass.errors import UnreachableError
@@ -23,14 +24,31 @@ def test_an_empty_one_is_deleted() -> None:
     assert there.bodies[-2]["preconditions"] == {"uid": "n-1"}
 
 
-def test_while_an_api_gives_no_answer_it_stays_and_that_is_told() -> None:
-    there = cluster(
-        OWN, EMPTY, EMPTY, EMPTY, EMPTY, status(503, "ServiceUnavailable", "the server is currently unable to handle the request")
-    )
+DEAD = status(503, "ServiceUnavailable", "the server is currently unable to handle the request")
+METRICS = {"groups": [{"preferredVersion": {"groupVersion": f"{name}/v1"}} for name in ("metrics.k8s.io", "apps")]}
+DEPLOYMENTS = {"resources": [{"name": "deployments", "namespaced": True, "verbs": ["list", "delete"]}]}
+
+
+def test_while_an_aggregated_api_is_dead_it_stays_and_the_api_is_named() -> None:
+    there = cluster(OWN, EMPTY, EMPTY, EMPTY, EMPTY, METRICS, NO_KINDS, DEAD, DEAD, DEAD, DEAD, DEPLOYMENTS, EMPTY)
+    assert remove_if_empty(there.client()) == ("metrics.k8s.io/v1",)
+    assert there.lines[-1].startswith("GET /apis/apps/v1/namespaces/podpass-system/deployments")
+
+
+def test_what_another_api_keeps_there_is_found_beside_a_dead_one() -> None:
+    theirs = {"items": [{"metadata": {"name": "theirs"}}]}
+    there = cluster(OWN, EMPTY, EMPTY, EMPTY, EMPTY, METRICS, NO_KINDS, DEAD, DEAD, DEAD, DEAD, DEPLOYMENTS, theirs)
+    assert remove_if_empty(there.client()) == ()
+    assert not any(line.startswith("DELETE") for line in there.lines)
+
+
+@pytest.mark.parametrize("alive", [[], [METRICS], [METRICS, NO_KINDS]], ids=["no groups", "no kinds", "no answer at all"])
+def test_where_the_api_server_itself_gives_no_answer_that_is_told(alive: list[dict[str, Any]]) -> None:
+    silent = DEAD if len(alive) < 2 else httpx2.ConnectError("refused")
+    there = cluster(OWN, EMPTY, EMPTY, EMPTY, EMPTY, *alive, silent)
     with pytest.raises(UnreachableError, match="All is taken away but the namespace podpass-system") as caught:
         remove_if_empty(there.client())
     assert caught.value.full_code == "neighbour.namespace-unseen"
-    assert "unable to handle the request" in caught.value.why
     assert "Run the command again" in caught.value.next_step
     assert not any(line.startswith("DELETE") for line in there.lines)
 
