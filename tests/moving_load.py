@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from google.auth import identity_pool
 from google.auth.transport.requests import Request
 
 from background_load import Load, Task, running
-from podpass.errors import PodpassError
+from podpass.errors import ExchangeRefusedError, PodpassError
 from podpass.exchange.credential_config import load_credential_config
 from podpass.exchange.exchanger import CLOUD_PLATFORM, Exchanger
 from podpass.exchange.provider_list import SUFFIX
@@ -45,6 +45,7 @@ class Workload:
         folder: Where it is mounted.
         http: For the exchange.
         life: Of a token, as far as kubelet goes.
+        within: How late kubelet may bring what the config map says; no later than the walk supposes.
     """
 
     clients: Sequence[KubeClient]
@@ -54,9 +55,23 @@ class Workload:
     folder: Path
     http: httpx2.Client
     life: timedelta
+    within: timedelta = timedelta(seconds=1)
+    _synced_s: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def sync(self) -> None:
         """Bring the config map, file by file, as it is now."""
+        with self._lock:
+            asked_s = time.monotonic()
+            self._bring()
+            self._synced_s = asked_s
+
+    def keep_word(self) -> None:
+        """Sync if the last time is longer ago than kubelet may take: on a busy machine the thread that does it comes too seldom."""
+        if time.monotonic() - self._synced_s > self.within.total_seconds():
+            self.sync()
+
+    def _bring(self) -> None:
         found = get_config_map(random.choice(self.clients), self.account.namespace, self.config_map)
         assert found is not None
         for key in ("config", f"config{SUFFIX}"):
@@ -73,13 +88,18 @@ class Workload:
     def pod(self) -> Callable[[], None]:
         """Start a program that reads its configuration once, and chooses the provider by the token; return one exchange of it."""
         exchanger = Exchanger.from_config(load_credential_config(self.folder / "config"), http=self.http)
-        held, until_s = self.token(), time.monotonic() + self._renewed_after_s()
+        asked_s, held, after_s = time.monotonic(), self.token(), self._renewed_after_s()
 
         def once() -> None:
-            nonlocal held, until_s
-            if time.monotonic() > until_s:
-                held, until_s = self.token(), time.monotonic() + self._renewed_after_s()
-            exchanger.federated_token(held)
+            nonlocal asked_s, held, after_s
+            if time.monotonic() - asked_s > after_s:
+                asked_s, held, after_s = time.monotonic(), self.token(), self._renewed_after_s()
+            try:
+                exchanger.federated_token(held)
+            except ExchangeRefusedError:
+                # On a busy machine its life may end on the way, after which it may be refused.
+                if time.monotonic() - asked_s < self.life.total_seconds():
+                    raise
 
         return once
 
@@ -110,7 +130,8 @@ class Reader:
             self.restarts += 1
 
     def heed(self, work: Instruction) -> None:
-        """Do what concerns it."""
+        """Do what concerns it; whoever is told to do something has waited for kubelet where that has to be."""
+        self._workload.keep_word()
         if work.purpose.startswith(("Restart now", "New pods find")):
             self.restart()
 

@@ -252,7 +252,7 @@ def client(node_world: NodeWorld) -> Iterator[httpx2.Client]:
     authority = base64.b64decode(kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
     headers = {"Authorization": f"Bearer {kubeconfig['users'][0]['user']['token']}"}
     trust = ssl.create_default_context(cadata=authority)
-    with httpx2.Client(base_url=node_world.cluster.url, verify=trust, trust_env=False, headers=headers) as client:
+    with httpx2.Client(base_url=node_world.cluster.url, verify=trust, trust_env=False, headers=headers, timeout=60) as client:
         node_world.until(lambda: client.get(TOKEN.removesuffix("/token")).status_code, lambda code: code == 200)
         client.post(MAPS, json=config_map("there")).raise_for_status()
         client.post(MAPS, json=config_map("fixed", data={"a": "1"}, immutable=True)).raise_for_status()

@@ -66,7 +66,7 @@ def test_impersonation_needs_a_binding_and_the_account_a_role(outside: Outside) 
     denied = outside.fails("gcloud", "storage", "ls", environment=as_account)
     assert "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)." in denied
     bind = ("gcloud", "iam", "service-accounts", "add-iam-policy-binding", ACCOUNT, "--role=roles/iam.serviceAccountTokenCreator")
-    outside.does(*bind, f"--member=user:{outside.sandbox.settings.operator}")
+    outside.does(*bind, f"--member=user:{outside.sandbox.settings.operator}", "--condition=None")
     powerless = outside.fails("gcloud", "storage", "ls", environment=as_account)
     assert (
         f"HTTPError 403: {ACCOUNT} does not have storage.buckets.list access to the Google Cloud project. "

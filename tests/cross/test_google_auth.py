@@ -109,14 +109,14 @@ def refresh(credentials: Any) -> None:  # noqa: ANN401 - google-auth's classes h
 def test_impersonation_is_refused_until_it_is_granted(
     logged_in: HostedSandbox, operator: AuthorizedSession, issuer: Issuer, tmp_path: Path
 ) -> None:
-    credentials = workload(tmp_path, issuer.token())
+    credentials, before = workload(tmp_path, issuer.token()), len(logged_in.requests())
     with pytest.raises(RefreshError, match=r"iam\.serviceAccounts\.getAccessToken\S+ denied on resource \(or it may not exist\)"):
         refresh(credentials)
     everybody_of_that_name = f"principalSet://iam.googleapis.com/{POOL}/attribute.sub/{SUBJECT}"
     grant(operator, f"{IAM}/projects/{PROJECT}/serviceAccounts/{ACCOUNT}", "roles/iam.workloadIdentityUser", everybody_of_that_name)
     with AuthorizedSession(credentials) as session:
         assert call(session, "GET", BUCKETS) == {"kind": "storage#buckets"}
-    listed = [entry["caller"] for entry in logged_in.requests() if entry["method"] == "storage.buckets.list"]
+    listed = [entry["caller"] for entry in logged_in.requests()[before:] if entry["method"] == "storage.buckets.list"]
     assert listed == [ACCOUNT]
 
 

@@ -19,18 +19,20 @@ from podpass.sandbox.settings import SandboxSettings
 
 PROJECT, NUMBER = "demo-project", "415104041262"
 POOL = PoolName(NUMBER, "calls-pool")
+MEMBERS = PoolName(NUMBER, "calls-members")
 ROLE = "roles/iam.workloadIdentityUser"
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[GoogleClient]:
-    """The operator of a sandbox in which changes take a moment to be known."""
+    """The operator of a sandbox in which changes take a moment to be known, and there is a pool."""
     settings = SandboxSettings(propagation=timedelta(milliseconds=100), account_visibility=timedelta(milliseconds=300))
     with HostedSandbox(settings, with_cluster=False) as sandbox, pytest.MonkeyPatch.context() as patch:
         for name, value in sandbox.environment().items():
             patch.setenv(name, value)
         http = new_http()
         with GoogleClient(operator.find(http), http=http, pacing=Pacing(first=timedelta(milliseconds=50))) as client:
+            iam.create_pool(client, MEMBERS, {})
             yield client
 
 
@@ -106,7 +108,7 @@ def test_the_last_binding_of_an_account_leaves_an_empty_policy(client: GoogleCli
     lonely = account("calls-lonely")
     iam.create_service_account(client, PROJECT, lonely.account_id, {})
     holder = iam.ServiceAccountPolicy(client, lonely)
-    member = str(Principal(POOL, "subject", "system:serviceaccount:default:a"))
+    member = str(Principal(MEMBERS, "subject", "system:serviceaccount:default:a"))
     condition = {"title": "t", "expression": "true"}
     edit_policy(holder, lambda p: policy.add_member(p, ROLE, member, condition), just_created=True)
     assert holder.read_policy()["version"] == 3
@@ -120,7 +122,7 @@ def test_invariant_6_everybody_who_writes_at_once_keeps_everybody_elses_bindings
     holder = iam.ServiceAccountPolicy(client, shared)
     foreign = {"title": "foreign", "expression": "request.time < timestamp('2030-01-01T00:00:00Z')"}
     edit_policy(holder, lambda p: policy.add_member(p, "roles/viewer", "user:foreign@example.com", foreign), just_created=True)
-    members = [str(Principal(POOL, "subject", f"system:serviceaccount:default:a{number}")) for number in range(8)]
+    members = [str(Principal(MEMBERS, "subject", f"system:serviceaccount:default:a{number}")) for number in range(8)]
     pacing = Pacing(first=timedelta(milliseconds=20))
 
     def join(member: str) -> None:

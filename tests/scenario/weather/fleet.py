@@ -109,7 +109,9 @@ class World:
         """Return a client inside the sandbox, with connections of its own."""
         environment = self.sandbox.environment()
         trust = ssl.create_default_context(cafile=environment["SSL_CERT_FILE"])
-        return self._stack.enter_context(httpx2.Client(proxy=environment["HTTPS_PROXY"], verify=trust, headers=headers, trust_env=False))
+        return self._stack.enter_context(
+            httpx2.Client(proxy=environment["HTTPS_PROXY"], verify=trust, headers=headers, trust_env=False, timeout=60)
+        )
 
     def weather(self, *rules: dict[str, Any], **google: object) -> None:
         """Put faults into effect."""

@@ -61,14 +61,16 @@ def test_an_api_that_is_off_is_named_and_the_command_that_is_given_switches_it_o
 
 
 def test_an_organization_policy_is_named_with_the_issuer_that_it_refuses(story: Story) -> None:
+    assert story.sandbox.cluster
+    (issuer, *_) = story.sandbox.cluster.issuers
     weather(story, allowedIssuers=["https://good.example"])
     error = story.run("apply", "--yes").error
     assert error
     assert (
         "The organization policy constraints/iam.workloadIdentityPoolProviders forbids it. Org Policy violated for value: "
-        "'https://kubernetes.default.svc.cluster.local'. Ask who keeps the organization's policies for an exception."
+        f"'{issuer}'. Ask who keeps the organization's policies for an exception."
     ) in str(error)
-    weather(story, allowedIssuers=["https://kubernetes.default.svc.cluster.local"])
+    weather(story, allowedIssuers=[issuer])
     story.done("apply", "--yes")
 
 

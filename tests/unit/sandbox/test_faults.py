@@ -179,7 +179,7 @@ def test_the_api_server_has_weather_too(start_sandbox: StartSandbox) -> None:
     sandbox.change_faults(faults(*({"match": mine, "when": {"times": 1}, "then": act} for act in acts)))
     headers = {"authorization": f"Bearer {admin['users'][0]['user']['token']}"}
     verify = ssl.create_default_context(cafile=sandbox.environment()["SSL_CERT_FILE"])
-    with httpx2.Client(headers=headers, verify=verify, trust_env=False) as client:
+    with httpx2.Client(headers=headers, verify=verify, trust_env=False, timeout=60) as client:
         busy = client.post(url, json={"metadata": {"name": "once"}})
         assert (busy.status_code, busy.headers["retry-after"], busy.json()["reason"]) == (429, "1", "TooManyRequests")
         for _ in range(2):
@@ -199,7 +199,7 @@ def test_the_admin_door_takes_faults_counts_them_and_takes_them_away(weathered: 
         {"authorization": f"Bearer {environment['PODPASS_SANDBOX_ADMIN_TOKEN']}"},
     )
     calm = {"name": "calm", "rules": []}
-    with httpx2.Client(headers=headers, trust_env=False) as door, client_of(weathered) as client:
+    with httpx2.Client(headers=headers, trust_env=False, timeout=60) as door, client_of(weathered) as client:
         assert door.get(url).json() == calm
         set_ = door.put(url, content=faults({"name": "down", "match": {"method": "iam.*"}, "then": {"error": 503}}))
         assert set_.json() == {"name": "test", "rules": [{"rule": "down", "matched": 0, "struck": 0}]}

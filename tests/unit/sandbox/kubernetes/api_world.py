@@ -51,7 +51,7 @@ class ApiWorld:
         """Return a client that shows a token; without one it is anonymous."""
         trust = ssl.create_default_context(cadata=self.api.ca_pem.decode())
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._clients.append(httpx2.Client(base_url=self.api.url, verify=trust, trust_env=False, headers=headers))
+        self._clients.append(httpx2.Client(base_url=self.api.url, verify=trust, trust_env=False, headers=headers, timeout=60))
         return self._clients[-1]
 
     def as_user(self, kubeconfig: Kubeconfig) -> httpx2.Client:

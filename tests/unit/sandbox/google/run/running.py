@@ -96,5 +96,5 @@ class Running:
     def log(self, name: str) -> str:
         """Return what the service's process has written."""
         origin, headers = self._admin
-        logs = json.loads(httpx2.get(f"{origin}/run/logs", headers=headers, trust_env=False).text)
+        logs = json.loads(httpx2.get(f"{origin}/run/logs", headers=headers, trust_env=False, timeout=60).text)
         return str(logs[f"demo-project/us-central1/{name}"])

@@ -142,11 +142,13 @@ def test_what_a_container_writes_is_kept(run: Running) -> None:
 
 
 def test_a_deleted_service_has_no_process_and_no_address(run: Running) -> None:
+    others = processes()
     run.deploy("gone")
     run.until_ready("gone")
-    url, before = run.url("gone"), processes()
+    url, mine = run.url("gone"), processes() - others
+    assert len(mine) == 1
     run.delete("gone")
-    until(lambda: len(processes()) == len(before) - 1, "the process to end")
+    until(lambda: not processes() & mine, "the process to end")
     assert run.client.get(url).status_code == 404
 
 
@@ -181,8 +183,10 @@ def test_services_live_through_a_restart_of_the_sandbox_and_their_processes_do_n
 
 @pytest.mark.slow
 def test_a_container_that_will_not_end_is_killed(run: Running) -> None:
+    others = processes()
     run.deploy("stubborn", STUBBORN="1")
     run.until_ready("stubborn")
-    before = processes()
+    mine = processes() - others
+    assert len(mine) == 1
     run.delete("stubborn")
-    until(lambda: len(processes()) == len(before) - 1, "the process to be killed")
+    until(lambda: not processes() & mine, "the process to be killed")
