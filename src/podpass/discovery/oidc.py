@@ -33,6 +33,7 @@ _KEYS_ELSEWHERE: Final = {"https://accounts.google.com": "https://www.googleapis
 # Hosts where each first segment of a path is another owner's: there, the issuer's own path is its ground, not the host.
 _SHARED_HOSTS: Final = ("storage.googleapis.com", "raw.githubusercontent.com")
 _KEY_TYPES: Final = "application/jwk-set+json, application/json"
+_IN_CLUSTER: Final = "kubernetes.default.svc."
 # An address of keys hardly ever changes; a key does, and is then fetched alone.
 _DOCUMENT_LIFE: Final = timedelta(hours=1)
 
@@ -76,6 +77,14 @@ class OidcOrigin:
 
     def fetch(self, now: datetime) -> Published:
         """Ask for the keys; see `KeyOrigin`."""
+        try:
+            return self._fetch(now)
+        except NeighbourError as error:
+            if cure := _by_the_api_server(self._issuer, error):
+                raise type(error)(error.what, error.why, cure, code=error.full_code) from error
+            raise
+
+    def _fetch(self, now: datetime) -> Published:
         with web.new_http(self._ca_file) as http, Deadline(self._deadline_s) as deadline:
             located = self._located
             if located is None or not timedelta() <= now - located.found_at < _DOCUMENT_LIFE:
@@ -108,6 +117,15 @@ class OidcOrigin:
                 "neighbour.jwks-uri",
             )
         return uri
+
+
+def _by_the_api_server(issuer: Issuer, error: NeighbourError) -> str:
+    """Return the cure where the issuer is a cluster's own address: what every cluster made by kubeadm signs as, and Talos by default."""
+    if f"{issuer.host}.".startswith(_IN_CLUSTER):
+        return f"Write keys: apiserver for this issuer, or its keys in a file: {issuer.host} answers in its own cluster alone."
+    if "CERTIFICATE_VERIFY_FAILED" in error.why:
+        return f"{error.next_step} If it is the API server of the service's own cluster, write keys: apiserver."
+    return ""
 
 
 def _check_scheme(issuer: Issuer, *, may_be_http: bool) -> None:

@@ -209,9 +209,17 @@ def raw_server() -> Iterator[Callable[[bytes], str]]:
 def test_a_certificate_of_a_foreign_authority_is_refused(issuer: IssuerServer, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.pem"
     trustme.CA().cert_pem.write_to_path(str(foreign))
-    with pytest.raises(UnreachableError, match="certificate is not trusted here"):
+    with pytest.raises(UnreachableError, match="certificate is not trusted here") as caught:
         OidcOrigin(issuer.issuer, ca_file=foreign).fetch(NOW)
     assert issuer.seen == []
+    assert caught.value.next_step.endswith("If it is the API server of the service's own cluster, write keys: apiserver.")
+
+
+def test_the_issuer_of_a_kubeadm_cluster_has_its_keys_from_the_api_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # that nobody answers, whatever the name means here
+    with pytest.raises(UnreachableError) as caught:
+        OidcOrigin(Issuer("https://kubernetes.default.svc.cluster.local")).fetch(NOW)
+    assert caught.value.next_step.startswith("Write keys: apiserver for this issuer, or its keys in a file: kubernetes.default.svc")
 
 
 def test_an_authority_that_cannot_be_read_is_named(issuer: IssuerServer, tmp_path: Path) -> None:
