@@ -76,7 +76,7 @@ class ExecCredential(httpx2.Auth):
             done = subprocess.run(  # noqa: S603 - the command is the operator's own, from the kubeconfig, as kubectl runs it
                 self._command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # the latter where a folder of PATH is not this user's to search
             raise self._failed("It is not installed.", self._hint or "Install it, or use a kubeconfig with other credentials.") from None
         except (OSError, subprocess.TimeoutExpired) as error:
             raise self._failed(f"{type(error).__name__}.", "Run it by hand to see why.") from None

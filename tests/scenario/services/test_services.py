@@ -58,7 +58,7 @@ def test_every_caller_gets_the_answer_that_is_his_and_nothing_is_left(cluster_ki
 
 
 def test_no_kubectl_is_needed(tmp_path: Path) -> None:
-    for program in ("bwrap", "unshare"):  # what the node agent looks for
+    for program in ("bwrap", "unshare", "nsenter", "true"):  # what the node agent looks for
         if found := shutil.which(program):
             (tmp_path / program).symlink_to(found)
     story = demo(PATH=str(tmp_path))

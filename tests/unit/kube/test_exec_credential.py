@@ -89,7 +89,13 @@ def test_a_plugin_that_fails_is_named_and_its_output_is_not_shown(source: str, e
     assert "secret-token" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
-def test_a_plugin_that_is_not_installed_is_told_with_the_kubeconfigs_own_hint() -> None:
+@pytest.mark.parametrize("is_for_others", [False, True])
+def test_a_plugin_that_is_not_installed_is_told_with_the_kubeconfigs_own_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_for_others: bool
+) -> None:
+    if is_for_others:
+        (tmp_path / "no-such-plugin").touch(0o600)
+    monkeypatch.setenv("PATH", str(tmp_path))
     settings = {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin", "installHint": "Install it from example.com."}
     with pytest.raises(SourceUnavailableError) as caught:
         sent(ExecCredential(settings))

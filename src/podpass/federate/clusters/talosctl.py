@@ -87,7 +87,7 @@ class Talosctl:
         shown = f"`talosctl {' '.join(command[:2])}` on {node.name}"
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603 - words, and no shell
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # the latter where a folder of PATH is not this user's to search
             raise ConfigError("There is no talosctl.", f"{self._base[0]} is not on PATH.", "Install it.", code="config.talosctl") from None
         except subprocess.TimeoutExpired:
             raise UnreachableError(f"{shown} did not end within {_TIMEOUT_S:.0f} s.") from None

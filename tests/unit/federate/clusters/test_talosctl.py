@@ -82,6 +82,10 @@ def test_a_refusal_is_told_in_its_own_words(tmp_path: Path) -> None:
     assert refusal.value.why == "rpc error: permission denied"
 
 
-def test_a_talosctl_that_is_not_there_is_called_so() -> None:
+@pytest.mark.parametrize("is_for_others", [False, True])
+def test_a_talosctl_that_is_not_there_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_for_others: bool) -> None:
+    if is_for_others:
+        (tmp_path / "no-such-talosctl").touch(0o600)
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="There is no talosctl"):
         Talosctl(program="no-such-talosctl").flags(NODE)
