@@ -37,9 +37,9 @@ if TYPE_CHECKING:  # for types alone; they bring the verifier, which a guard nee
 
 BAD_REQUEST, UNAUTHENTICATED, FORBIDDEN, UNAVAILABLE = 400, 401, 403, 503
 MISSING: Final = "token.missing"
-# What is asked for most; longer paths are judged as well, but not remembered.
+# What is asked for most; longer paths and methods are judged as well, but not remembered: both are anybody's to choose.
 _KNOWN_PLACES = 1024
-_KNOWN_PATH_LIMIT_BYTES = 512
+_KNOWN_PLACE_LIMIT_BYTES = 512
 # For failures that do not say themselves when to come back.
 _RETRY_AFTER_S = 10.0
 
@@ -153,7 +153,8 @@ class Judge:
         """Decide about a request, without waiting for anything."""
         identity = None
         try:
-            find = self._known_rule if len(request.raw_path) <= _KNOWN_PATH_LIMIT_BYTES else self._rule
+            is_short = len(request.raw_path) + len(request.method) <= _KNOWN_PLACE_LIMIT_BYTES
+            find = self._known_rule if is_short else self._rule
             rule = find(request.method, request.raw_path, request.mount, request.path)
             token = read_token(request.headers, serverless_first=self._serverless_first)
             if token is not None:

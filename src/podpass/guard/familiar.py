@@ -14,9 +14,9 @@ from podpass.policy import Rule
 if TYPE_CHECKING:  # it brings the verifier, which a guard needs only when it has a policy
     from podpass.guard.authenticator import Result
 
-# What is asked for most; a longer path is judged as well, but not remembered.
+# What is asked for most; a longer path or method is judged as well, but not remembered.
 _PLACES: Final = 1024
-_PATH_LIMIT_BYTES: Final = 512
+_PLACE_LIMIT_BYTES: Final = 512
 
 # Type of connection, method, path as sent, mount, path as the router sees it: as an ASGI server says them.
 Place = tuple[str, str, bytes, str, str]
@@ -44,7 +44,7 @@ class Familiar:
 
     def note(self, method: str, raw_path: bytes, path: str, rule: Rule) -> None:
         """Remember which rule decides about a place of an application that is not mounted anywhere."""
-        if len(raw_path) > _PATH_LIMIT_BYTES:
+        if len(raw_path) + len(method) > _PLACE_LIMIT_BYTES:
             return
         if len(self.places) >= _PLACES:
             self.places.clear()

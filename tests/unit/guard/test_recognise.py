@@ -190,13 +190,26 @@ def test_where_more_has_to_be_done_nobody_is_recognised() -> None:
 def test_places_are_bounded() -> None:
     guard = World().guard()
     places = guard._judge.familiar.places
-    for path in ("/private/" + "x" * 503, *(f"/private/{number}" for number in range(1500))):
+    for path in ("/private/" + "x" * 500, *(f"/private/{number}" for number in range(1500))):
         assert isinstance(guard.decide(Incoming("GET", path.encode(), HEADERS, "", path)), Allow)
         assert len(places) <= 1024
     assert place("/private/1499") in places
     long = "/private/" + "x" * 504
     assert isinstance(guard.decide(Incoming("GET", long.encode(), HEADERS, "", long)), Allow)
     assert place(long) not in places
+
+
+def test_methods_of_any_length_do_not_fill_the_memory() -> None:
+    guard = World().guard()
+    known = guard._judge._known_rule.cache_info
+    for method in ("A" * 60_000, "B" * 60_000, "C" * 500):
+        for token in (TOKEN, None):
+            headers = [bearer(token)] if token else []
+            guard.decide(Incoming(method, b"/", headers, "", "/"))
+        place_of_it = place("/", method=method)
+        is_short = len(method) < 512
+        assert (place_of_it in guard._judge.familiar.places) == is_short
+        assert known().currsize == is_short
 
 
 def test_another_policy_knows_nobody(watched: Watched) -> None:
