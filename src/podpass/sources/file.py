@@ -52,7 +52,7 @@ class FileSource:
         text = self._text(raw).strip()
         if not text:
             raise self._unavailable("is empty", self.volume())
-        if not all("!" <= character <= "~" for character in text):
+        if not (text.isascii() and text.isprintable()):
             raise self._unavailable("holds characters that no token has", "Check the path.")
         return Secret(text, "subject token")
 

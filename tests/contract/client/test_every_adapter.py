@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One suite for every adapter, against real HTTPS servers: who gets the token, which token, and what happens where there is none."""
 
+import asyncio
 import importlib
 import time
 from collections.abc import Callable, Iterator
@@ -421,3 +422,26 @@ def test_a_request_does_not_show_the_second_token(name: str, service: Service, c
     with setting.open(adapter.BearerAuth, library.Client) as client:
         request = client.get(service.url).request
     assert "eyJ" not in f"{request!r} {request.extensions!r}"
+
+
+def test_an_error_of_aiohttp_does_not_show_the_tokens_of_its_request(service: Service, clock: SteppedClock, ca_file: Path) -> None:
+    """Invariant 4; asyncio logs the `repr` of what a task ends with that nobody awaits."""
+    aiohttp, adapter = pytest.importorskip("aiohttp"), importlib.import_module("podpass.client.aiohttp")
+    setting = Setting(Counter(), [service.url], clock, ca_file, Counter())
+    auth = setting.make(adapter.BearerAuth)
+
+    async def ask(path: str) -> str:
+        connector = aiohttp.TCPConnector(ssl=setting.context())
+        async with aiohttp.ClientSession(middlewares=[auth], connector=connector) as session:
+            try:
+                await session.get(service.url + path, headers={"x-own": "kept"}, raise_for_status=True)
+            except aiohttp.ClientResponseError as error:
+                return repr(error)
+        raise AssertionError
+
+    service.redirects["/around"] = (307, "/around")
+    for path in ("/", "/around"):
+        shown = asyncio.run(ask(path))
+        assert "eyJ" not in shown
+        assert "kept" in shown
+        assert service.seen[-1].headers["authorization"].startswith("Bearer eyJ")
