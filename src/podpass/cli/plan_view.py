@@ -96,11 +96,15 @@ def _show_change(change: "Change", out: Console) -> None:
 
 def _hint(change: "Change") -> str:
     if change.action == "delete":
+        if change.is_unwitnessed:
+            return f"  delete: {change.owner}"
         return "  delete: no selector gives it any more" if change.lapsed else "  delete"
     if change.action == "undelete":
         return "  undelete" if change.known else "  undelete, needs --allow-undelete"
     if change.action == "adopt":
         return f"  another's, needs --adopt {change.address}" if change.is_anothers else "  exists, needs --adopt"
+    if change.action == "create" and change.owner:
+        return f"  {change.owner}"
     return f"  selected by {change.origin}" if change.origin else ""
 
 

@@ -105,7 +105,7 @@ def acts_of(prepared: Prepared, receipt: Receipt) -> Acts:
         by_address(prepared.plan.desired),
         prepared.policies,
         {
-            address: tuple(one for one in entry.former if prepared.witness.was(one, entry.identity))
+            address: tuple(one for one in entry.former if prepared.takes_away(one, entry.identity))
             for address, entry in receipt.entries.items()
             if entry.former
         },

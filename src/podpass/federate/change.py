@@ -48,6 +48,7 @@ class Change:
         fields: Where the two differ. An undeleted thing comes back as it was, then these are corrected.
         known: Whether the receipt knows the thing.
         owner: For `adopt`: whose it seems to be, as half a sentence; empty: nobody signed it. For `delete`: `UNWITNESSED`, or empty.
+            For `create`: which other federation has given the same, so that it is there.
         origin: Path of the entry of the file whose selector asks for it; empty: the file asks for it by name.
         lapsed: For `delete`: a selector had found its account and does not find it any more; the file says the same as before.
     """

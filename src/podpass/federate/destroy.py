@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from podpass.config.federation import Federation
-from podpass.federate import bookkeeping, diff, foreign_receipt, observed, own_namespace, preflight, under_way, witness
+from podpass.federate import bookkeeping, diff, foreign_receipt, observed, own_namespace, preflight, siblings, under_way, witness
 from podpass.federate.acts import is_teething
 from podpass.federate.apply import acts_of, complain, made_by, turn_for
 from podpass.federate.change import Change
@@ -92,12 +92,13 @@ def _prepare(known: Receipt, federation: Federation | None, sides: Sides) -> Des
         reader = Reader(sides.google, sides.cluster, executor)
         seen = observed.of_receipt(reader, known)
         witnessed = witness.of(federation, known, seen, project.result().number)
-        changes = tuple(change for change in diff.deletions(known, seen, witnessed) if not change.is_unwitnessed)
+        others = siblings.read(sides.cluster, known.federation) if sides.cluster else siblings.NONE
+        changes = tuple(change for change in diff.deletions(known, seen, witnessed, others) if not change.is_unwitnessed)
         read = reader.known_policies()
     if changes:
         in_cluster = preflight.not_deletable(sides.cluster, changes) if sides.cluster else ()
         stop((*preflight.lacking(sides.google, changes, known.project), *in_cluster))
-    prepared = Prepared(_plan(known, changes), sides, known, seen, read, witness=witnessed)
+    prepared = Prepared(_plan(known, changes), sides, known, seen, read, witness=witnessed, siblings=others)
     return Destruction(prepared, tuple(_left(prepared)), has_receipt=True)
 
 
@@ -113,9 +114,11 @@ def _left(prepared: Prepared) -> Iterator[tuple[str, str]]:
         if kind_of(address).is_policy_item:
             forms = (one for one in (entry.identity, *entry.former) if policies.has(prepared.policies.get(str(one["target"])), one))
             for one in forms:
-                if not (address in gone and (one == entry.identity or prepared.witness.was(one, entry.identity))):
+                if not (address in gone and (one == entry.identity or prepared.takes_away(one, entry.identity))):
+                    giver = prepared.siblings.giver(one)
                     command = binding_command("remove", one, prepared.receipt.project)
-                    yield address, f"nobody but the receipt says that podpass gave it; `{command}` takes it away"
+                    alone = f"nobody but the receipt says that podpass gave it; `{command}` takes it away"
+                    yield address, f"the federation {giver} gives it, too" if giver else alone
         elif seen.status == "present" and address not in gone:
             is_claimed = entry.state is not State.ADOPTED and seen.mark is None
             yield address, "it does not bear podpass's mark" if is_claimed else "podpass did not make it"

@@ -25,6 +25,7 @@ from podpass.federate.change import OWN_MARK, UNWITNESSED, Action, Change, Field
 from podpass.federate.marks import Mark
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource, kind_of
+from podpass.federate.siblings import NONE, Siblings
 from podpass.federate.witness import NOBODY, Witness
 
 # What a person may have written there stays, where podpass did not make the thing.
@@ -32,19 +33,28 @@ _ONLY_ON_OUR_OWN = frozenset({"description"})
 
 
 def changes(
-    desired: Iterable[Resource], observed: Mapping[str, Observed], receipt: Receipt, witness: Witness = NOBODY
+    desired: Iterable[Resource],
+    observed: Mapping[str, Observed],
+    receipt: Receipt,
+    witness: Witness = NOBODY,
+    siblings: Siblings = NONE,
 ) -> tuple[Change, ...]:
     """Return what is to be done, in the order of making, then the deletions in the order of taking away."""
     mark = Mark(receipt.federation, receipt.cluster)
     wanted = tuple(desired)
     found = ((one, observed.get(one.address, ABSENT), receipt.entries.get(one.address)) for one in wanted)
-    made = [_policy_item(*each, witness) if each[0].kind.is_policy_item else _one(*each, mark) for each in found]
-    gone = deletions(receipt, observed, witness, keep=frozenset(resource.address for resource in wanted))
+    made = [_policy_item(*each, witness, siblings) if each[0].kind.is_policy_item else _one(*each, mark) for each in found]
+    gone = deletions(receipt, observed, witness, siblings, keep=frozenset(resource.address for resource in wanted))
     return (*(change for change in made if change), *gone)
 
 
 def deletions(
-    receipt: Receipt, observed: Mapping[str, Observed], witness: Witness = NOBODY, *, keep: frozenset[str] = frozenset()
+    receipt: Receipt,
+    observed: Mapping[str, Observed],
+    witness: Witness = NOBODY,
+    siblings: Siblings = NONE,
+    *,
+    keep: frozenset[str] = frozenset(),
 ) -> tuple[Change, ...]:
     """Return the deletions of what podpass made and nobody asks for, in the order of taking away.
 
@@ -54,11 +64,16 @@ def deletions(
         receipt: What podpass made.
         observed: The entries' things as they are now. A policy item is present while any of its forms is, the former ones included.
         witness: Who else speaks for the receipt.
+        siblings: What other federations give, too: that is left to the last of them.
         keep: Addresses that are asked for.
     """
     mark = Mark(receipt.federation, receipt.cluster)
     lost = _lost_buckets(receipt, observed, mark)
-    unwanted = [(address, entry) for address, entry in receipt.entries.items() if address not in keep and _bucket_of(entry) not in lost]
+    unwanted = [
+        (address, entry)
+        for address, entry in receipt.entries.items()
+        if address not in keep and _bucket_of(entry) not in lost and not siblings.giver(entry.identity)
+    ]
     kinds = list(Kind)
     unwanted.sort(key=lambda pair: (-kinds.index(kind_of(pair[0])), pair[0]))
     found = (_deletion(address, entry, observed.get(address, ABSENT), witness, mark) for address, entry in unwanted)
@@ -126,13 +141,17 @@ def _present(resource: Resource, observed: Observed, entry: Entry | None, mark: 
     return None
 
 
-def _policy_item(resource: Resource, observed: Observed, entry: Entry | None, witness: Witness) -> Change | None:
+def _policy_item(resource: Resource, observed: Observed, entry: Entry | None, witness: Witness, siblings: Siblings) -> Change | None:
     """Add what is not there; where the file now says another member or condition, take our old one away in the same write.
 
-    What cannot have been this member before was not written by podpass: it stays, and the receipt forgets it.
+    What cannot have been this member before was not written by podpass: it stays, and the receipt forgets it. What another federation of
+    the cluster has given is entered in this one's receipt, too, and goes with the last of them.
     """
-    if entry is not None and not witness.was(entry.identity, resource.identity):
+    if entry is not None and (not witness.was(entry.identity, resource.identity) or _is_kept_by_another(entry, resource, siblings)):
         entry = None
+    giver = siblings.giver(resource.identity)
+    if entry is None and giver and observed.status == "present":
+        return Change(resource.address, Action.CREATE, resource.identity, owner=f"the federation {giver} gives it, too")
     moved = entry is not None and dict(entry.identity) != dict(resource.identity)
     if entry is None or not moved:
         return Change(resource.address, Action.CREATE, resource.identity, known=entry is not None) if observed.status == "absent" else None
@@ -140,6 +159,10 @@ def _policy_item(resource: Resource, observed: Observed, entry: Entry | None, wi
         return Change(resource.address, Action.DELETE, entry.identity, known=True)
     fields = differences(resource.identity, entry.identity)
     return Change(resource.address, Action.UPDATE, resource.identity, entry.identity, resource.identity, fields, known=True)
+
+
+def _is_kept_by_another(entry: Entry, resource: Resource, siblings: Siblings) -> bool:
+    return dict(entry.identity) != dict(resource.identity) and bool(siblings.giver(entry.identity))
 
 
 def _owner(resource: Resource, observed: Observed, mark: Mark) -> str:

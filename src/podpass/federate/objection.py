@@ -30,8 +30,10 @@ def stop(found: Sequence[Objection]) -> None:
     code = found[0].code if len(codes) == 1 else kind.code
     if len(found) == 1:
         raise kind(f"Nothing was changed: {found[0].what}", found[0].why, found[0].next_step, code=code)
-    lines = [f"  - {' '.join(filter(None, (one.what, one.why)))}\n    {one.next_step}" for one in found]
-    raise kind(f"Nothing was changed, for {len(found)} reasons:", "\n".join(lines), "", code=code)
+    cures = {one.next_step for one in found}
+    common = cures.pop() if len(cures) == 1 else ""
+    lines = [f"  - {' '.join(filter(None, (one.what, one.why)))}" + ("" if common else f"\n    {one.next_step}") for one in found]
+    raise kind(f"Nothing was changed, for {len(found)} reasons:", "\n".join(lines), common, code=code)
 
 
 def _class_of(code: str) -> type[PodpassError]:

@@ -128,8 +128,10 @@ def _plan(value: Mapping[str, JSON]) -> Plan:
 def check_no_drift(planned: Plan, now: Plan) -> None:
     """Refuse a kept plan when the world has moved on since it was made.
 
+    What is as wished by now needs no change and is none: an earlier run of this plan, stopped half way, is continued.
+
     Raises:
-        DriftSincePlanError: Another cluster or project, or the same wishes would need other changes now.
+        DriftSincePlanError: Another cluster or project, other wishes, or a change that is not in the plan as it would be made now.
     """
     if planned.subject != now.subject:
         raise DriftSincePlanError(
@@ -144,16 +146,20 @@ def check_no_drift(planned: Plan, now: Plan) -> None:
             "other accounts.",
             "Make the plan again and read it.",
         )
-    then = {change.address: change.as_json() for change in planned.changes}
-    today = {change.address: change.as_json() for change in now.changes}
-    moved = sorted(address for address in then.keys() | today.keys() if then.get(address) != today.get(address))
+    then = {change.address: _agreed_to(change) for change in planned.changes}
+    moved = sorted(change.address for change in now.changes if then.get(change.address) != _agreed_to(change))
     if moved:
         shown = ", ".join(moved[:_SHOWN]) + ", …" * (len(moved) > _SHOWN)
         raise DriftSincePlanError(
-            f"Nothing was changed: {len(moved)} of the plan's changes would be others now: {shown}.",
+            f"Nothing was changed: {len(moved)} of the changes would not be those of the plan now: {shown}.",
             "Somebody, or another run, has changed Google or the cluster since the plan was made.",
             "Make the plan again and read it.",
         )
+
+
+def _agreed_to(change: Change) -> dict[str, JSON]:
+    """Return what a reader of the plan agreed to. Of a creation the receipt knows as soon as a run has begun, whether or not it came to it."""
+    return change.as_json() | ({"known": False} if change.action is Action.CREATE else {})
 
 
 def _where(subject: Subject) -> str:

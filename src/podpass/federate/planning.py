@@ -20,6 +20,7 @@ from podpass.federate import (
     references,
     safety,
     selection,
+    siblings,
     strangers,
     witness,
 )
@@ -31,8 +32,9 @@ from podpass.federate.observed import Reader
 from podpass.federate.plan import Caution, Plan, Subject
 from podpass.federate.receipt import Receipt
 from podpass.federate.receipt_store import ReceiptStore
-from podpass.federate.resource import Observed, Resource
+from podpass.federate.resource import JSON, Observed, Resource, kind_of
 from podpass.federate.selection import Selected
+from podpass.federate.siblings import NONE, Siblings
 from podpass.federate.situation import Situation
 from podpass.federate.survey import Findings, Survey
 from podpass.federate.under_way import UnderWay
@@ -76,6 +78,7 @@ class Prepared:
         left_out: Addresses of changes that somebody took out of the plan: what the receipt says of them stays.
         refusals: Why the plan must not be made; see `check_applicable`.
         witness: Who besides the receipt says what is podpass's.
+        siblings: What other federations of the cluster give, too.
     """
 
     plan: Plan
@@ -89,6 +92,11 @@ class Prepared:
     left_out: frozenset[str] = frozenset()
     refusals: tuple[Objection, ...] = ()
     witness: Witness = NOBODY
+    siblings: Siblings = NONE
+
+    def takes_away(self, former: Mapping[str, JSON], now: Mapping[str, JSON]) -> bool:
+        """Whether a former member of a policy goes with the present one: it was podpass's, and no other federation's."""
+        return self.witness.was(former, now) and not self.siblings.giver(former)
 
     def only(self, changes: Iterable[Change]) -> "Prepared":
         """Return the plan with these changes alone."""
@@ -148,12 +156,14 @@ class _Things:
         referred: What it refers to.
         observed: All of it, and what the receipt lists, as it is now.
         witness: Who besides the receipt says what is podpass's.
+        siblings: What other federations of the cluster give, too.
     """
 
     wanted: tuple[Resource, ...]
     referred: tuple[Resource, ...]
     observed: Mapping[str, Observed]
     witness: Witness
+    siblings: Siblings
 
 
 def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient, move: IssuerMove | None = None) -> Prepared:
@@ -176,7 +186,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient, m
         asked = selection.ask(federation, cluster, executor)
         findings = Survey(asked, google, cluster, store, executor).run(reader)
         scene = _scene(asked, replace(findings, under_way=UnderWay("--issuer", move)) if move else findings)
-        things = _read(scene, reader)
+        things = _read(scene, reader, cluster)
         changes, foreign = _changes(scene, things)
         _check_possible(scene, changes, google, executor)
         policies = reader.known_policies()
@@ -198,6 +208,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient, m
         scene.findings.under_way,
         refusals=(*scene.selected.objections(), *scene.refusals, *crowd.objections(census)),
         witness=things.witness,
+        siblings=things.siblings,
     )
 
 
@@ -214,7 +225,7 @@ def _scene(asked: Selected, findings: Findings) -> _Scene:
     return replace(scene, refusals=of_plan)
 
 
-def _read(scene: _Scene, reader: Reader) -> _Things:
+def _read(scene: _Scene, reader: Reader, cluster: KubeClient) -> _Things:
     """Read what the file asks for, what it refers to and what the receipt lists; refuse to rest on what is not as it should be."""
     federation, facts, enabled = scene.federation, scene.facts, scene.findings.enabled
     wanted = desired.resources(federation, facts, scene.move)
@@ -227,12 +238,22 @@ def _read(scene: _Scene, reader: Reader) -> _Things:
     stop(list(references.objections(federation, seen)))
     listed = observed.of_receipt(reader, scene.receipt, seen)
     witnessed = witness.of(federation, scene.receipt, listed, facts.project_number)
-    return _Things(wanted, referred, seen | listed, witnessed)
+    seen |= listed
+    others = siblings.read(cluster, federation.name) if _may_be_shared(scene.receipt, wanted, seen) else NONE
+    return _Things(wanted, referred, seen, witnessed, others)
+
+
+def _may_be_shared(receipt: Receipt, wanted: tuple[Resource, ...], seen: Mapping[str, Observed]) -> bool:
+    """Whether a member of a policy is there already, or goes: then it matters who else gives it."""
+    asked = {one.address: one.identity for one in wanted if one.kind.is_policy_item}
+    ours = {address: entry.identity for address, entry in receipt.entries.items() if kind_of(address).is_policy_item}
+    is_found = any(address not in ours and seen[address].status == "present" for address in asked)
+    return is_found or any(dict(identity) != dict(asked.get(address, {})) for address, identity in ours.items())
 
 
 def _changes(scene: _Scene, things: _Things) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
     """Return the changes, and those that are left out because they are somebody else's."""
-    found = diff.changes(things.wanted, things.observed, scene.receipt, things.witness)
+    found = diff.changes(things.wanted, things.observed, scene.receipt, things.witness, things.siblings)
     found = neighbours.claimed(references.untouched(found, things.referred), scene.situation)
     return lapse.without_foreign(lapse.traced(found, things.wanted, scene.receipt, scene.federation, scene.facts))
 
@@ -256,6 +277,8 @@ def _of_the_scene(scene: _Scene, things: _Things, foreign: tuple[Change, ...]) -
 def _of_policies(scene: _Scene, things: _Things, policies: Mapping[str, Policy], changes: tuple[Change, ...]) -> Iterator[Caution]:
     """Return what a reader should know of members that stay in the policies."""
     pool = desired.provider_name(scene.federation, scene.facts).pool
+    accounts = frozenset(str(one) for one in things.witness.referred)
+    yield from siblings.cautions(things.siblings, things.wanted, things.observed, scene.receipt, accounts)
     yield from witness.cautions(things.witness, scene.receipt, things.wanted, policies, scene.facts.project)
     yield from strangers.cautions(scene.federation, pool, policies, things.wanted, changes)
 

@@ -4,6 +4,7 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import yaml
 from podpass.config.reading import load
 from podpass.federate import documents
 from podpass.federate.planning import prepare
+from podpass.federate.receipt import NAMESPACE
 from podpass.google import iam, storage
-from podpass.google.policy import add_member, remove_member
+from podpass.google.policy import add_member, has_member, remove_member
 from podpass.google.policy_edit import edit_policy
 from podpass.google.projects import ProjectPolicy
-from podpass.kube.config_maps import get_config_map
+from podpass.kube.config_maps import ConfigMap, create_config_map, delete_config_map, get_config_map
 from podpass.kube.objects import ensure_namespace, ensure_service_account
 from podpass.kube.tokens import request_token
 from podpass.names import PoolName, ProviderName, ServiceAccountRef
@@ -90,6 +92,42 @@ def test_a_second_federation_that_wants_the_same_things_is_refused_and_told_whos
     after = story.sandbox.dump()
     assert after["google"] == before["google"]
     story.done("destroy", "--yes")
+
+
+def test_a_role_that_two_federations_give_to_one_account_goes_with_the_last_of_them(story: Story) -> None:
+    email = f"{story.name}-shared@demo-project.iam.gserviceaccount.com"
+    iam.create_service_account(story.google, "demo-project", f"{story.name}-shared", {})
+    other = another(story, f"{story.name}-b")
+    for one in (story, other):
+        one.write(workloads=[{"serviceAccount": f"default/{one.name}", "googleServiceAccount": email, "roles": ["roles/browser"]}])
+    address = f"grant/{story.name}-shared:browser@project/demo-project"
+
+    def has_role() -> bool:
+        return has_member(ProjectPolicy(story.google, "demo-project").read_policy(), "roles/browser", f"serviceAccount:{email}")
+
+    story.done("apply", "--yes")
+    junk = create_config_map(story.kube, ConfigMap(NAMESPACE, "federation-junk", {"receipt.json": "{}"}))
+    assert f"+ {address}  the federation {story.name} gives it, too" in other.done("apply", "--yes")
+    assert "Nothing to change" in other.done("plan")
+    assert f"{address}  stays: the federation {other.name} gives it, too" in story.done("destroy", "--yes")
+    assert has_role()
+    assert "Nothing to change" in other.done("plan")
+    assert f"- {address}" in other.done("destroy", "--yes")
+    assert not has_role()
+    delete_config_map(story.kube, junk)
+
+
+def test_a_role_that_somebody_else_gives_to_a_shared_account_is_told(story: Story) -> None:
+    email = f"{story.name}-shared@demo-project.iam.gserviceaccount.com"
+    iam.create_service_account(story.google, "demo-project", f"{story.name}-shared", {})
+    give = partial(add_member, role="roles/browser", member=f"serviceAccount:{email}")
+    edit_policy(ProjectPolicy(story.google, "demo-project"), give, just_created=True)
+    story.write(workloads=[{"serviceAccount": f"default/{story.name}", "googleServiceAccount": email, "roles": ["roles/browser"]}])
+    plan = " ".join(story.done("plan").split())
+    assert f"{email} has roles/browser on project/demo-project already, and no federation of this cluster gave it." in plan
+    story.done("apply", "--yes")
+    story.done("destroy", "--yes")
+    assert has_member(ProjectPolicy(story.google, "demo-project").read_policy(), "roles/browser", f"serviceAccount:{email}")
 
 
 def test_what_lies_in_another_project_is_granted_there_and_the_lack_of_a_right_names_that_project(
