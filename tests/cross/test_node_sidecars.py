@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Init containers that go on running start in order, stay, and end last; probes say when a container is up, ready and alive."""
 
+from pathlib import Path
 from typing import Any
 
 from node_world import NodeWorld
@@ -64,13 +65,21 @@ def test_job_with_a_sidecar_completes(node_world: NodeWorld) -> None:
     assert (pod["status"]["phase"], status["state"]["terminated"]["exitCode"]) == ("Succeeded", 3)
 
 
-def test_nothing_runs_before_the_startup_probe_of_a_sidecar_has_succeeded(node_world: NodeWorld) -> None:
-    slow = sidecar("slow", "sleep 0.5; touch /podpass-test/up; sleep 60", startupProbe=exec_probe("test -e /podpass-test/up"))
+def told(file: Path) -> str:
+    """Have a pod wait for a word of the test; it sees the machine's files."""
+    return f"until test -e {file}; do sleep 0.05; done"
+
+
+def test_nothing_runs_before_the_startup_probe_of_a_sidecar_has_succeeded(node_world: NodeWorld, tmp_path: Path) -> None:
+    slow = sidecar(
+        "slow", f"{told(tmp_path / 'go')}; touch /podpass-test/up; sleep 60", startupProbe=exec_probe("test -e /podpass-test/up")
+    )
     node_world.make_pod("gated", "ls /podpass-test; sleep 60", container=ROOM, initContainers=[slow], volumes=VOLUMES)
     waits = node_world.until(lambda: status_of(node_world, "gated", "slow"), lambda status: "running" in status["state"])
     assert (waits["started"], waits["ready"]) == (False, False)
     assert node_world.pod("gated")["status"]["phase"] == "Pending"
     assert ready_column(node_world, "gated") == ["0/2", "Init:0/1"]
+    (tmp_path / "go").touch()
     node_world.until(lambda: node_world.log_or_nothing("gated"), lambda said: said == "up\n")
     node_world.until(lambda: ready_column(node_world, "gated"), lambda row: row == ["2/2", "Running"])
     up = status_of(node_world, "gated", "slow")
@@ -83,7 +92,7 @@ def test_nothing_runs_before_the_startup_probe_of_a_sidecar_has_succeeded(node_w
 def test_sidecar_that_ends_is_started_again_also_in_a_pod_that_is_never_restarted(node_world: NodeWorld) -> None:
     node_world.make_pod("restarts", "sleep 60", initContainers=[sidecar("short", "sleep 0.2; exit 1")], volumes=VOLUMES)
     node_world.until(lambda: status_of(node_world, "restarts", "short"), lambda status: status.get("restartCount", 0) >= 2)
-    assert node_world.pod("restarts")["status"]["phase"] == "Running"
+    node_world.until(lambda: node_world.pod("restarts")["status"]["phase"], lambda phase: phase == "Running")
     assert status_of(node_world, "restarts", "main").get("restartCount") == 0
     node_world.delete_pod("restarts", 0)
 
@@ -123,7 +132,7 @@ SERVER = (
 )
 
 
-def test_probes_over_http_and_tcp_reach_the_pods_network(node_world: NodeWorld) -> None:
+def test_probes_over_http_and_tcp_reach_the_pods_network(node_world: NodeWorld, tmp_path: Path) -> None:
     """Ready while the page is there; alive as long as the port answers."""
     patient = {"periodSeconds": 1, "timeoutSeconds": 20}
     get: Object = {"httpGet": {"path": "/page", "port": "web"}, "failureThreshold": 1, **patient}
@@ -137,13 +146,15 @@ def test_probes_over_http_and_tcp_reach_the_pods_network(node_world: NodeWorld) 
     beside = {
         "name": "beside",
         "image": SH,
-        "args": ["sleep 1; touch /podpass-test/page; sleep 4; rm /podpass-test/page; sleep 60"],
+        "args": [f"{told(tmp_path / 'come')}; touch /podpass-test/page; {told(tmp_path / 'go')}; rm /podpass-test/page; sleep 60"],
         **ROOM,
     }
     main = {"name": "main", "image": SH, "args": [SERVER], **container}
     node_world.make_pod("probed", "", containers=[main, beside], volumes=VOLUMES)
     node_world.until(lambda: status_of(node_world, "probed", "main"), lambda status: status.get("started") and not status["ready"])
+    (tmp_path / "come").touch()
     node_world.until(lambda: status_of(node_world, "probed", "main"), lambda status: status["ready"])
+    (tmp_path / "go").touch()
     node_world.until(lambda: status_of(node_world, "probed", "main"), lambda status: not status["ready"])
     assert node_world.events("probed")["Unhealthy"] == "Readiness probe failed: HTTP probe failed with statuscode: 404"
     assert status_of(node_world, "probed", "main")["restartCount"] == 0

@@ -223,9 +223,9 @@ def test_a_client_does_not_wait_for_ever_and_is_told_why(pod: Pod) -> None:
     sidecar = pod.sidecar(Pace(reading_s=0.01, retry_s=0.01, patience_s=0.05, warming_s=5))
 
     async def story() -> None:
+        await until(lambda: sidecar.not_ready == "neighbour.unreachable")
         with pytest.raises(UnreachableError):
             await sidecar.access_token(None)
-        assert sidecar.not_ready == "neighbour.unreachable"
 
     live(sidecar, story)
 
