@@ -55,6 +55,15 @@ def test_a_generated_condition_over_4096_characters_is_refused(federation: Feder
     assert "assertion['kubernetes.io']['namespace'] in ['default']" in error.next_step
 
 
+def test_a_condition_that_grows_too_long_by_what_selectors_find_stops_the_plan_and_not_the_keys(
+    with_google: Callable[..., Federation], facts: Facts
+) -> None:
+    found = tuple(safety.objections(situation(with_google(attribute_condition="x" * 4097), replace(facts, cluster="cluster-b"))))
+    of_everything, of_plan = safety.split(found)
+    assert [one.code for one in of_plan] == ["config.condition-too-long"]
+    assert [one.code for one in of_everything] == ["plan.other-cluster"]
+
+
 def test_a_written_condition_over_4096_characters_is_refused(with_google: Callable[..., Federation], facts: Facts) -> None:
     text = "assertion.sub == '" + "x" * 4096 + "'"
     error = refusal(with_google(attribute_condition=text), facts)
@@ -162,6 +171,16 @@ def test_every_reason_is_told_at_once(federation: Federation, facts: Facts) -> N
     assert error.full_code == UnsafePlanError.code
 
 
+def test_reasons_of_one_cure_tell_it_once() -> None:
+    one, other = (Objection("neighbour.refused", f"You lack {name}.", "", "Ask for it.") for name in ("this", "that"))
+    with pytest.raises(RefusedError) as caught:
+        stop([one, other])
+    assert (caught.value.why, caught.value.next_step) == ("  - You lack this.\n  - You lack that.", "Ask for it.")
+    with pytest.raises(RefusedError) as caught:
+        stop([one, replace(other, next_step="Wait.")])
+    assert (caught.value.why, caught.value.next_step) == ("  - You lack this.\n    Ask for it.\n  - You lack that.\n    Wait.", "")
+
+
 def test_reasons_of_one_code_keep_it(federation: Federation, facts: Facts) -> None:
     lacking = Objection("neighbour.refused", "You lack a permission.", "", "Ask for it.")
     assert refusal(federation, facts, obstacles=(lacking, lacking)).full_code == "neighbour.refused"
@@ -203,6 +222,7 @@ def test_the_refusals_say_which_word_is_wanted() -> None:
         Change("pool/b", Action.UNDELETE, {}),
         Change("pool/c", Action.ADOPT, {}, owner="it carries the mark of federation f of cluster c"),
         Change("pool/d", Action.ADOPT, {}),
+        Change("pool/e", Action.ADOPT, {}, owner="it carries the mark of federation f of this cluster"),
     )
     with pytest.raises(UnsafePlanError) as caught:
         check_allowed(plan(*changes), Allowances())
@@ -212,6 +232,7 @@ def test_the_refusals_say_which_word_is_wanted() -> None:
     assert "--allow-undelete pool/b" in text
     assert "podpass did not make it; it carries the mark of federation f of cluster c.\n    Choose another name. Adopted, it would" in text
     assert "podpass did not make it.\n" in text
+    assert "pool/e exists already, for another federation of this cluster." in text
 
 
 def test_a_receipt_of_another_cluster_is_refused(federation: Federation, facts: Facts) -> None:
