@@ -170,8 +170,9 @@ def test_example_s_job_completes_and_its_sidecar_ends_with_it(pods: SandboxPods)
 
 ASK = f"""
 import http.client, sys
-for address in sys.argv[1:]:
-    connection = http.client.HTTPConnection(address, timeout=3)
+limit_s, *addresses = sys.argv[1:]
+for address in addresses:
+    connection = http.client.HTTPConnection(address, timeout=float(limit_s))
     try:
         connection.request("GET", "{TOKEN}", headers={{"Metadata-Flavor": "Google"}})
         print(connection.getresponse().status)
@@ -182,12 +183,12 @@ for address in sys.argv[1:]:
 
 def test_no_other_pod_and_not_the_machine_reaches_a_sidecar(pods: SandboxPods) -> None:
     spy = python(ASK)
-    pods.start("serves", "reader", f"{spy} 127.0.0.1:8987; sleep 60")
+    pods.start("serves", "reader", f"{spy} 30 127.0.0.1:8987; sleep 60")
     assert pods.until(lambda: pods.log_or_nothing("serves"), bool) == "200\n"
     address = pods.pod("serves")["status"]["podIP"]
     tried = [f"{host}:8987" for host in ("127.0.0.1", address)]
-    pods.make_pod("other", f"{spy} {' '.join(tried)}")
-    pods.make_pod("host", f"{spy} {' '.join(tried)}", hostNetwork=True)
+    pods.make_pod("other", f"{spy} 30 {' '.join(tried)}")
+    pods.make_pod("host", f"{spy} 3 {' '.join(tried)}", hostNetwork=True)  # its network may lead nowhere, without a word
     assert pods.output("other").splitlines() == ["Connection refused", "Network is unreachable"]
     on_host = pods.output("host").splitlines()
     assert on_host[0] == "Connection refused"
@@ -208,7 +209,7 @@ def test_client_that_asks_in_its_first_moment_is_answered(pods: SandboxPods) -> 
     """Google's libraries look for a metadata server once, and briefly: containers start when it has its first token, not before."""
     pods.sandbox.change_settings(latency=timedelta(milliseconds=300))
     try:
-        pods.start("early", "reader", f"{python(ASK)} 127.0.0.1:8987")
+        pods.start("early", "reader", f"{python(ASK)} 3 127.0.0.1:8987")
         assert pods.output("early") == "200\n"
     finally:
         pods.sandbox.change_settings(latency=timedelta(0))
