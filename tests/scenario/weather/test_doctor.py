@@ -47,7 +47,7 @@ def test_a_wrong_clock_is_named_with_how_wrong_it_is(federated: Story, skew_s: i
         rf"exchange The cluster's clock is (\d+) s {side} Google's; 60 s are allowed\. Next: Synchronize the clocks", found or ""
     )
     assert told, found
-    assert abs(int(told[1]) - abs(skew_s)) <= 5  # the Date header has whole seconds, and a slow machine takes some
+    assert abs(int(told[1]) - abs(skew_s)) <= 30  # the Date header has whole seconds, and a busy machine takes some
 
 
 @pytest.mark.parametrize("api", ["sts", "iamcredentials", "iam", "cloudresourcemanager"])
