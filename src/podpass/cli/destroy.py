@@ -54,7 +54,9 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
             gone = federate.destroy(destruction, notify=notify)
     count = len(gone.changes)
     if count:
-        click.echo(f"{count} thing{'' if count == 1 else 's'} deleted. Deleted pools and providers can be had back for 30 days.")
+        kept = any(change.address.startswith(("pool/", "provider/")) for change in gone.changes)
+        back = " Deleted pools and providers can be had back for 30 days." if kept else ""
+        click.echo(f"{count} thing{'' if count == 1 else 's'} deleted.{back}")
     else:
         click.echo("Nothing to take away." if destruction.has_receipt else "Nothing to take away: this cluster has no receipt.")
     if gone.unseen:

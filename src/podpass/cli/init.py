@@ -35,6 +35,8 @@ def command(*, output: Path, project: str | None, context: str | None, workloads
     from podpass.names import ServiceAccountRef
     from podpass.names.project import check_project_id
 
+    if str(output) == "-":
+        raise click.UsageError("The federation file is not written to stdout: podpass says there what it found out. Name a file.")
     access = load(None, context)
     chosen = [ServiceAccountRef.parse(one) for one in workloads]
     project = check_project_id(project) if project else _project()

@@ -166,7 +166,7 @@ def _exports(environment: dict[str, str]) -> str:
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
 
 
-@command.command()
+@command.command(short_help="Print what makes a shell enter a running sandbox.")
 @click.option(
     "--state",
     "state_dir",

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from podpass.config.federation import ClusterSettings
-from podpass.errors import ConfigError
+from podpass.errors import ConfigError, SourceUnavailableError
 from podpass.kube.client import connect
 from podpass.kube.issuer import get_jwks
 from podpass.kube.kubeconfig import load
@@ -13,18 +13,30 @@ from podpass.names import Audience, Secret, ServiceAccountRef
 from podpass.sources.file import FileSource
 from podpass.sources.metadata import MetadataSource
 from podpass.sources.token_request import TokenRequestSource
+from podpass.verify import parse
 
 
 def from_file(path: Path | None, audience: str) -> Secret[str]:
-    """Read a projected token.
+    """Read a projected token, which has to be for this audience: whoever was given another one could use it elsewhere.
 
     Raises:
         ConfigError: No file was named.
-        SourceUnavailableError: It holds no token.
+        SourceUnavailableError: It holds no token, or one for somebody else.
+        MalformedTokenError: What it holds is no token.
     """
     if path is None:
         raise ConfigError("No token file is named.", "--source file reads one.", "Add --token-file PATH.", code="config.usage")
-    return FileSource(path, audience=audience).read()
+    source = FileSource(path, audience=audience)
+    token = source.read()
+    found = parse(token.reveal()).payload.members.get("aud")
+    if audience not in ([found] if isinstance(found, str) else found or []):
+        raise SourceUnavailableError(
+            f"The token in {path} is for another audience.",
+            f"Its aud is {found!r}, not {audience!r}.",
+            source.volume(),
+            code="credential.token-file",
+        )
+    return token
 
 
 def from_metadata(audience: str) -> Secret[str]:

@@ -53,7 +53,7 @@ _token_file = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@command.command()
+@command.command(short_help="Print a subject token, or an ID token of Google.")
 @click.option("--audience", required=True, help="Whom the token is for.")
 @click.option(
     "--source", type=click.Choice(["request", "file", "metadata"]), default="request", show_default=True, help="Where it comes from."

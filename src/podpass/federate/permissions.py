@@ -104,7 +104,8 @@ def lacking(changes: Iterable[Change], project: str, missing: Mapping[str, froze
             "neighbour.not-permitted",
             f"The operator lacks {name} on the {'' if where.startswith('bucket/') else 'project '}{where.replace('bucket/', 'bucket ')}.",
             f"{', '.join(addresses[:3])}{', …' * (len(addresses) > len(addresses[:3]))} needs it.",
-            "Ask for a role that holds it (docs/reference/operator-role.md has one), or name other credentials in GOOGLE_APPLICATION_CREDENTIALS.",
+            "Ask for a role that holds it (docs/reference/operator-role.md has one), or name other credentials in "
+            "GOOGLE_APPLICATION_CREDENTIALS.",
         )
         for where, users in needed(changes, project).items()
         for name, addresses in users.items()

@@ -158,7 +158,7 @@ def check_no_drift(planned: Plan, now: Plan) -> None:
 
 
 def _agreed_to(change: Change) -> dict[str, JSON]:
-    """Return what a reader of the plan agreed to. Of a creation the receipt knows as soon as a run has begun, whether or not it came to it."""
+    """Return what a reader of the plan agreed to. That the receipt knows of a creation says only that a run of it was begun."""
     return change.as_json() | ({"known": False} if change.action is Action.CREATE else {})
 
 

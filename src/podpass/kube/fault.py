@@ -102,7 +102,8 @@ def _cure(fault: KubeFault, context: str) -> str:
         case FaultKind.UNAUTHENTICATED:
             return f"The credentials of context {context!r} are expired or of another cluster: log in again, or fetch the kubeconfig anew."
         case FaultKind.FORBIDDEN:
-            return "Ask the cluster's administrator for a role that allows it, or name another context in spec.cluster.context."
+            role = "a role that allows it (docs/reference/operator-role.md has one)"
+            return f"Ask the cluster's administrator for {role}, or name another context in spec.cluster.context."
         case FaultKind.BUSY:
             return "Wait a moment and run the command again."
         case FaultKind.CONFLICT:

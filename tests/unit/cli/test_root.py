@@ -69,6 +69,11 @@ def met_by_a_reader(pipe: Path) -> int:
             time.sleep(0.01)
 
 
+def test_the_list_of_subcommands_is_not_cut_off() -> None:
+    for group in ("token", "sandbox", "keys"):
+        assert "...\n" not in CliRunner().invoke(podpass, [group, "--help"]).output.partition("Commands:")[2]
+
+
 def test_a_mistyped_command_is_told_which_was_meant() -> None:
     assert "No such command 'plna'. Did you mean 'plan'?" in CliRunner().invoke(podpass, ["plna"]).output
     assert "Did you mean" not in CliRunner().invoke(podpass, ["xyzzy"]).output
@@ -104,6 +109,7 @@ def test_a_federation_file_given_as_a_plan_is_told_its_option(tmp_path: Path) ->
         (["keys", "sync", "-v"], "-v stands before the command: podpass -v keys sync."),
         (["plan", "-o", "json"], "--json prints JSON."),
         (["doctor", "-f", "-"], "a federation file is not read from stdin"),
+        (["init", "-o", "-"], "The federation file is not written to stdout"),
     ],
 )
 def test_what_many_type_is_told_how_it_is_typed_here(typed: Type, arguments: list[str], said: str) -> None:

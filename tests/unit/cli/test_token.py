@@ -157,6 +157,13 @@ def test_a_projected_token_is_printed_bare_so_that_it_can_be_piped_on(typed: Typ
     assert (ended.code, ended.out, ended.err) == (0, f"{whole}\n", "")
 
 
+def test_a_projected_token_for_somebody_else_is_not_given_out(typed: Type, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(token(aud=["https://kubernetes.default.svc"]))
+    ended = typed("token", "get", "--audience", AUDIENCE, "--source", "file", "--token-file", str(tmp_path / "token"))
+    assert (ended.code, ended.out) == (1, "")
+    assert f"Its aud is ['https://kubernetes.default.svc'], not {AUDIENCE!r}." in ended.err
+
+
 def test_whom_a_selector_may_find_is_judged_as_found_and_said_to_be(typed: Type, explaining: list[str], tmp_path: Path) -> None:
     selector = "{selector: {matchLabels: {app: shop}, namespaces: [shop]}}"
     (tmp_path / "podpass.yaml").write_text(FEDERATION.replace("{serviceAccount: shop/checkout}", selector))

@@ -40,7 +40,8 @@ REFUSALS = {
         FaultKind.FORBIDDEN,
         (
             '(403 Forbidden). configmaps "x" is forbidden: User "bob" cannot get resource "configmaps" in API group "" in the namespace "d". Ask '
-            "the cluster's administrator for a role that allows it, or name another context in spec.cluster.context."
+            "the cluster's administrator for a role that allows it (docs/reference/operator-role.md has one), or name another context in "
+            "spec.cluster.context."
         ),
     ),
     "404": (status(404, "NotFound", 'configmaps "x" not found'), FaultKind.NOT_FOUND, '(404 NotFound). configmaps "x" not found.'),
