@@ -6,10 +6,9 @@ one stops before its first act.
 """
 
 from podpass.errors import DriftSincePlanError
-from podpass.federate.own_namespace import create_in
-from podpass.federate.receipt import KEY, NAMESPACE, Receipt, config_map_name
+from podpass.federate.own_config_map import OwnConfigMap
+from podpass.federate.receipt import KEY, Receipt, config_map_name
 from podpass.kube.client import KubeClient
-from podpass.kube.config_maps import ConfigMap, create_config_map, delete_config_map, get_config_map, replace_config_map
 from podpass.kube.fault import FaultKind, KubeRefusedError
 
 
@@ -17,16 +16,12 @@ class ReceiptStore:
     """The receipt of one federation in one cluster."""
 
     def __init__(self, client: KubeClient, federation: str) -> None:
-        self._client = client
-        self._name = config_map_name(federation)
-        self._known: ConfigMap | None = None
+        self._kept = OwnConfigMap(client, config_map_name(federation))
 
     def read(self) -> Receipt | None:
         """Return the receipt, and remember its version for the next `write`."""
-        self._known = get_config_map(self._client, NAMESPACE, self._name)
-        if self._known is None:
-            return None
-        return Receipt.from_text(self._known.data.get(KEY, ""), origin=f"The config map {NAMESPACE}/{self._name}")
+        found = self._kept.read()
+        return Receipt.from_text(found.data.get(KEY, ""), origin=f"The {self._kept}") if found else None
 
     def write(self, receipt: Receipt) -> None:
         """Write a successor of what was read.
@@ -35,13 +30,8 @@ class ReceiptStore:
             DriftSincePlanError: Somebody else wrote since.
             NeighbourError: The cluster refused, or gave no answer.
         """
-        data = {KEY: receipt.to_text()}
         try:
-            if self._known is None:
-                new = ConfigMap(NAMESPACE, self._name, data)
-                self._known = create_in(self._client, lambda: create_config_map(self._client, new))
-            else:
-                self._known = replace_config_map(self._client, self._known.with_data(data))
+            self._kept.write({KEY: receipt.to_text()})
         except KubeRefusedError as error:
             if error.kind not in {FaultKind.CONFLICT, FaultKind.ALREADY_EXISTS} and not self._is_gone(error):
                 raise
@@ -54,13 +44,13 @@ class ReceiptStore:
             DriftSincePlanError: Somebody else wrote since, or took it away.
             NeighbourError: The cluster refused, or gave no answer.
         """
-        if get_config_map(self._client, NAMESPACE, self._name) != self._known:
+        if self._kept.look() != self._kept.known:
             raise self._overtaken()
 
     def _overtaken(self) -> DriftSincePlanError:
         return DriftSincePlanError(
             "Another run has overtaken this one.",
-            f"The receipt, the config map {NAMESPACE}/{self._name}, is not the one that the plan was made with: somebody has applied or "
+            f"The receipt, the {self._kept}, is not the one that the plan was made with: somebody has applied or "
             "destroyed this federation since.",
             "Let the other run end, then look with `podpass plan` and run this command again.",
             code="plan.concurrent",
@@ -68,14 +58,8 @@ class ReceiptStore:
 
     def _is_gone(self, error: KubeRefusedError) -> bool:
         """Whether the receipt that was read is not there any more: a `podpass destroy` has ended meanwhile."""
-        return error.kind is FaultKind.NOT_FOUND and self._known is not None
+        return error.kind is FaultKind.NOT_FOUND and self._kept.known is not None
 
     def remove(self) -> None:
-        """Delete the receipt.
-
-        It goes before its namespace does: Kubernetes empties a namespace in its own time, and until then the next run would read, and rely
-        on, a receipt that is about to vanish.
-        """
-        if self._known is not None:
-            delete_config_map(self._client, self._known)
-            self._known = None
+        """Delete the receipt."""
+        self._kept.remove()

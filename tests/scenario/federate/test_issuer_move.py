@@ -173,7 +173,7 @@ class ForgetfulLedger(MoveLedger):
         self.died = died
 
     def write(self, state: IssuerMove) -> None:
-        if self._known is not None and state.phase not in self.died:
+        if self._kept.known is not None and state.phase not in self.died:
             self.died.add(state.phase)
             raise StoppedError
         super().write(state)

@@ -16,11 +16,10 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from podpass.errors import ConfigError, PlanError, UnexpectedAnswerError
 from podpass.federate import under_way
-from podpass.federate.own_namespace import create_in, remove_if_empty
-from podpass.federate.receipt import NAMESPACE
+from podpass.federate.own_config_map import OwnConfigMap
+from podpass.federate.own_namespace import remove_if_empty
 from podpass.federate.rotation.servers import AT_MOST
 from podpass.kube.client import KubeClient
-from podpass.kube.config_maps import ConfigMap, create_config_map, delete_config_map, get_config_map, replace_config_map
 from podpass.kube.fault import FaultKind, KubeRefusedError
 
 _SERVERS: Final = "servers.json"
@@ -42,8 +41,7 @@ class Ledger(ABC, Generic[S]):
 
     def __init__(self, client: KubeClient, federation: str) -> None:
         self._client = client
-        self._name = under_way.name_of(federation)
-        self._known: ConfigMap | None = None
+        self._kept = OwnConfigMap(client, under_way.name_of(federation))
         self._servers: frozenset[str] = frozenset()
 
     @property
@@ -62,14 +60,14 @@ class Ledger(ABC, Generic[S]):
             PlanError: There is one of another kind.
             ConfigError: What is there cannot be read.
         """
-        self._known = get_config_map(self._client, NAMESPACE, self._name)
-        if self._known is None:
+        found = self._kept.read()
+        if found is None:
             return None
-        origin, made_at = f"The config map {NAMESPACE}/{self._name}", self._known.created_at
+        origin, made_at = f"The {self._kept}", found.created_at
         if made_at is None:
             raise UnexpectedAnswerError(f"{origin} has no creationTimestamp.")
-        self._servers = _servers(self._known.data.get(_SERVERS, "[]"), origin)
-        return self._read(self._known.data.get(under_way.KEY, ""), origin, made_at)
+        self._servers = _servers(found.data.get(_SERVERS, "[]"), origin)
+        return self._read(found.data.get(under_way.KEY, ""), origin, made_at)
 
     def write(self, state: S) -> None:
         """Write the successor of what was read or written last."""
@@ -88,8 +86,8 @@ class Ledger(ABC, Generic[S]):
                 f"Nobody has more than {AT_MOST}.",
                 "Look who writes the EndpointSlice kubernetes in the namespace default, then resume; --removed-server gives one up.",
             )
-        if after != self._servers and self._known is not None:
-            self._write({**self._known.data, _SERVERS: _text(after)})
+        if after != self._servers and self._kept.known is not None:
+            self._write({**self._kept.known.data, _SERVERS: _text(after)})
         self._servers = after
 
     def lost(self, servers: Collection[str]) -> None:
@@ -110,22 +108,16 @@ class Ledger(ABC, Generic[S]):
     def _write(self, data: Mapping[str, str]) -> None:
         """Write; may be repeated where the answer was lost."""
         try:
-            if self._known is None:
-                new = ConfigMap(NAMESPACE, self._name, data)
-                self._known = create_in(self._client, lambda: create_config_map(self._client, new))
-            else:
-                self._known = replace_config_map(self._client, self._known.with_data(data))
+            self._kept.write(data)
         except KubeRefusedError as error:
-            there = get_config_map(self._client, NAMESPACE, self._name) if error.kind in _WRITTEN_MEANWHILE else None
+            there = self._kept.look() if error.kind in _WRITTEN_MEANWHILE else None
             if there is None or dict(there.data) != dict(data):
                 raise
-            self._known = there
+            self._kept.known = there
 
     def remove(self) -> None:
         """Delete it, and the namespace where podpass made it and nothing else is in it."""
-        if self._known is not None:
-            delete_config_map(self._client, self._known)
-            self._known = None
+        self._kept.remove()
         remove_if_empty(self._client)
 
 
