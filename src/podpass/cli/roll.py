@@ -15,7 +15,7 @@ from podpass.errors import ConfigError, UnsafePlanError
 from podpass.names.secret import redact
 
 if TYPE_CHECKING:
-    from podpass.federate.clusters.evidence import Node
+    from podpass.federate.clusters.evidence import Evidence, Node
     from podpass.federate.clusters.flags import ServiceAccountFlags
     from podpass.federate.clusters.machines.drive import Drive
     from podpass.federate.clusters.move import Move, Stage, StageName
@@ -157,13 +157,23 @@ def _keep(driven: "Drive", flags: "ServiceAccountFlags") -> None:
         driven.keeper.hold(flags)
 
 
+def nobody_in_control(evidence: "Evidence") -> ConfigError:
+    """Return the error where no node is one of the control plane: they were not told, or none has the label."""
+    label = "node-role.kubernetes.io/control-plane"
+    why, cure = evidence.silent.get("nodes", ""), "Let the operator list nodes."
+    if not why:
+        why = f"The cluster lists {len(evidence.nodes)}, none with the label {label}."
+        cure = f"Check the context, or label those that run an API server: `kubectl label node NAME {label}=`."
+    return ConfigError("No node says that it is one of the control plane.", why, cure, code="config.nodes")
+
+
 def _nodes(seen: Examined, stage: str) -> "tuple[Node, ...]":
     from podpass.federate.clusters.machines.census import check_census
     from podpass.kube.client import connect
 
     nodes = tuple(node for node in seen.evidence.nodes if node.is_control_plane)
     if not nodes:
-        raise ConfigError("No node says that it is one of the control plane.", "", "Let the operator list nodes.", code="config.nodes")
+        raise nobody_in_control(seen.evidence)
     if stage != "back":  # what has been brought is taken back whoever else there is
         with connect(seen.access) as cluster:
             check_census(cluster, nodes)

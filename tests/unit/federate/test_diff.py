@@ -216,6 +216,8 @@ def test_deletions_come_in_the_order_of_taking_away() -> None:
         ("oidc.allowedAudiences", None, [], False),
         ("disabled", True, False, True),
         ("oidc.jwksJson", '{"keys": []}', '{"keys":[]}', False),
+        ("oidc.jwksJson", '{"keys": [{"kid": "b"}, {"kid": "a"}]}', '{"keys": [{"kid": "a"}, {"kid": "b"}]}', False),
+        ("oidc.jwksJson", '{"keys": [{"kid": "a"}, {"kid": "a"}]}', '{"keys": [{"kid": "a"}]}', True),
         ("oidc.jwksJson", "not json", '{"keys":[]}', True),
         ("oidc.jwksJson", None, '{"keys":[]}', True),
         ("displayName", "a", "b", True),

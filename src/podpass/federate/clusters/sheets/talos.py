@@ -27,7 +27,10 @@ def sheet(move: Move, evidence: Evidence) -> Sheet:
     version = release(evidence)
     if version is None:
         raise ConfigError(
-            "The version of Talos is not known.", "No node tells it.", "Let the operator list nodes.", code="config.talos-version"
+            "The version of Talos is not known.",
+            evidence.silent.get("nodes", "") or "No node of the control plane tells it.",
+            "Let the operator list nodes, and check the context: a node of Talos names its version in status.nodeInfo.osImage.",
+            code="config.talos-version",
         )
     era = era_of(version)
     several = takes_several_issuers(era)
