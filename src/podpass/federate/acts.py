@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from podpass.errors import PodpassError
+from podpass.errors import PodpassError, UnsafePlanError
 from podpass.federate.change import Action
 from podpass.federate.kinds import policies
 from podpass.federate.kinds.accounts import Accounts
@@ -47,6 +47,7 @@ class Acts:
         desired: The plan's resources by address.
         policies: IAM policies as they were read for the plan, by target.
         former: By address: what an unfinished move left in a policy.
+        neighbours: The ids of the pool's other providers that were seen when the plan was made.
     """
 
     google: GoogleClient
@@ -55,6 +56,7 @@ class Acts:
     desired: Mapping[str, Resource] = field(default_factory=dict)
     policies: Mapping[str, Policy] = field(default_factory=dict)
     former: Mapping[str, tuple[Mapping[str, JSON], ...]] = field(default_factory=dict)
+    neighbours: frozenset[str] = frozenset()
 
     def __call__(self, step: Step) -> Mapping[str, str]:
         """Make one step true."""
@@ -63,8 +65,7 @@ class Acts:
             policies.write(self.google, target, self.policies.get(target), step.changes, self.former)
             return {}
         if step.verb in {Verb.OPEN, Verb.CLOSE}:
-            address = step.key.partition(" ")[0]
-            Pools(self.google, self.mark).set_disabled(self.desired[address].identity, disabled=step.verb is Verb.CLOSE)
+            self._turn(step.key.partition(" ")[0], opens=step.verb is Verb.OPEN)
             return {}
         (change,) = step.changes
         if change.kind is Kind.API:
@@ -76,6 +77,21 @@ class Acts:
             return {}
         uid = handler.make(change, self.desired[change.address])
         return {change.address: uid} if uid else {}
+
+    def _turn(self, address: str, *, opens: bool) -> None:
+        """Open a pool or close it. One that came back from deletion with a provider that nobody has seen before stays closed."""
+        pools, identity = Pools(self.google, self.mark), self.desired[address].identity
+        if opens:
+            ours = {str(one.identity["provider"]) for one in self.desired.values() if one.kind is Kind.PROVIDER}
+            strangers = sorted(pools.providers(identity) - ours - self.neighbours)
+            if strangers:
+                raise UnsafePlanError(
+                    f"{address} holds a provider that was not seen when the plan was made: {', '.join(strangers)}.",
+                    "It came back with the pool, or somebody else has made it meanwhile. The pool stays closed: nobody can enter it.",
+                    "Make the plan again: it says whether the pool can be shared with it.",
+                    code="plan.appeared",
+                )
+        pools.set_disabled(identity, disabled=not opens)
 
 
 def is_teething(error: PodpassError) -> bool:

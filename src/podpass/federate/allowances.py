@@ -38,20 +38,27 @@ def _not_allowed(change: Change, allowances: Allowances) -> Objection | None:
             "podpass made it, and the federation file does not ask for it any more.",
             f"Put it back into the file, or apply with --allow-delete {change.address}.",
         )
-    if change.action is Action.UNDELETE and not change.known and not _named(change.address, allowances.undelete):
+    if change.action is Action.UNDELETE and not change.known and not _may(change, allowances.undelete):
+        if change.is_anothers:
+            return Objection(
+                "plan.unsafe",
+                f"The plan undeletes {change.address}, and with it what others had there.",
+                f"It was deleted less than 30 days ago, and this cluster's receipt does not know it; {change.owner}.",
+                f"Choose another id. Only if whom those trust may enter again: apply with --allow-undelete {change.address}.",
+            )
         return Objection(
             "plan.unsafe",
             f"The plan undeletes {change.address}.",
             "It was deleted less than 30 days ago, so Google keeps its id, and this cluster's receipt does not know it.",
             f"Choose another id, or apply with --allow-undelete {change.address}: it is corrected before it is enabled.",
         )
-    if change.action is Action.ADOPT and not _may_adopt(change, allowances.adopt):
+    if change.action is Action.ADOPT and not _may(change, allowances.adopt):
         return _adopting(change)
     return None
 
 
-def _may_adopt(change: Change, allowed: Iterable[str]) -> bool:
-    """Whether it was allowed: what somebody else's mark or keys are on, by its own address only."""
+def _may(change: Change, allowed: Iterable[str]) -> bool:
+    """Whether it was allowed: what somebody else's mark, keys or providers are on, by its own address only."""
     return change.address in allowed if change.is_anothers else _named(change.address, allowed)
 
 

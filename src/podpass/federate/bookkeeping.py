@@ -28,7 +28,7 @@ def _announced(change: Change, known: Entry | None) -> Entry | None:
         return Entry(State.ADOPTED, change.identity)
     if change.action is Action.CREATE:
         return Entry(State.CREATING, change.identity, selected=bool(change.origin))
-    if change.action is Action.UNDELETE and not change.known:
+    if change.action is Action.UNDELETE and not change.known and (known is None or known.state is not State.ADOPTED):
         return Entry(State.UNDELETING, change.identity)
     if change.action is Action.UPDATE and change.kind.is_policy_item and known is not None:
         former = (*known.former, *([known.identity] if dict(known.identity) != dict(change.identity) else []))

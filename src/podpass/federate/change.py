@@ -48,7 +48,7 @@ class Change:
         fields: Where the two differ. An undeleted thing comes back as it was, then these are corrected.
         known: Whether the receipt knows the thing.
         owner: For `adopt`: whose it seems to be, as half a sentence; empty: nobody signed it. For `delete`: `UNWITNESSED`, or empty.
-            For `create`: which other federation has given the same, so that it is there.
+            For `create`: which other federation has given the same, so that it is there. For `undelete`: who comes back with a pool.
         origin: Path of the entry of the file whose selector asks for it; empty: the file asks for it by name.
         lapsed: For `delete`: a selector had found its account and does not find it any more; the file says the same as before.
     """
@@ -66,8 +66,8 @@ class Change:
 
     @property
     def is_anothers(self) -> bool:
-        """Whether there is evidence that another cluster or federation rests on what is to be adopted."""
-        return self.action is Action.ADOPT and self.owner not in {"", OWN_MARK}
+        """Whether there is evidence that another cluster or federation rests on what is to be adopted or undeleted."""
+        return self.action in {Action.ADOPT, Action.UNDELETE} and self.owner not in {"", OWN_MARK}
 
     @property
     def is_unwitnessed(self) -> bool:

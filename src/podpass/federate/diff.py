@@ -11,7 +11,8 @@ Whose a thing is decides what may happen to it::
     creating        present, no mark   adopt: somebody else was quicker
     made            present, other     adopt: another uid or mark, so it is another thing by now
     made, adopted   absent             create
-    made, adopted   soft-deleted       undelete
+    made, marked    soft-deleted       undelete
+    made, adopted   soft-deleted       undelete (safety asks for --allow-undelete, as nobody but the receipt knows it)
     made, adopted   present            update where fields differ
     made, marked    not in the file    delete (safety asks for --allow-delete)
     made, unmarked  not in the file    left as it is: a receipt alone is no licence to delete; see `witness`
@@ -123,7 +124,8 @@ def _one(resource: Resource, observed: Observed, entry: Entry | None, mark: Mark
         return Change(resource.address, Action.CREATE, resource.identity, after=resource.body, known=known)
     if observed.status == "deleted":
         fields = differences(resource.body, observed.body)
-        return Change(resource.address, Action.UNDELETE, resource.identity, observed.body, resource.body, fields, known=known)
+        is_borne_out = known and mark.signed(observed.mark)
+        return Change(resource.address, Action.UNDELETE, resource.identity, observed.body, resource.body, fields, known=is_borne_out)
     return _present(resource, observed, entry, mark)
 
 

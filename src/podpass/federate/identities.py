@@ -37,12 +37,26 @@ def check(address: str, identity: Mapping[str, JSON]) -> None:
     if not address.isprintable():
         raise ValueError(repr(address))
     kind, name = kind_of(address), address.partition("/")[2]
+    _check_members(kind, identity)
     try:
         _CHECKS[kind](identity)
     except ConfigError as error:
         raise ValueError(address) from error
     if not re.fullmatch(_NAMES[kind](identity), name):
         raise ValueError(address)
+
+
+def _check_members(kind: Kind, identity: Mapping[str, JSON]) -> None:
+    """Refuse a member that is missing, no text, unfit for a terminal, or that this kind does not have: another kind's may be read by it."""
+    texts = {name: text for name, text in identity.items() if not (kind.is_policy_item and name == "condition")}
+    if texts.keys() != _MEMBERS[kind] or not all(isinstance(text, str) and text.isprintable() for text in texts.values()):
+        raise ValueError(sorted(texts))
+    condition = identity.get("condition", {})
+    if not condition.keys() <= {"title", "description", "expression"}:
+        raise ValueError(sorted(condition))
+    # People write conditions in several lines.
+    if not all(line.isprintable() for text in condition.values() for line in text.replace("\t", " ").split("\n")):
+        raise ValueError(sorted(condition))
 
 
 def _pool(identity: Mapping[str, JSON]) -> None:
@@ -101,6 +115,17 @@ def _policy_item(identity: Mapping[str, JSON]) -> None:
         raise ValueError(member)
 
 
+_POLICY_ITEM: Final = frozenset({"target", "role", "member"})
+_MEMBERS: Final[Mapping[Kind, frozenset[str]]] = {
+    Kind.POOL: frozenset({"project", "pool"}),
+    Kind.PROVIDER: frozenset({"project", "pool", "provider"}),
+    Kind.ACCOUNT: frozenset({"project", "email"}),
+    Kind.BINDING: _POLICY_ITEM,
+    Kind.GRANT: _POLICY_ITEM,
+    Kind.BUCKET: frozenset({"project", "bucket"}),
+    Kind.OBJECT: frozenset({"bucket", "object"}),
+    Kind.CONFIG_MAP: frozenset({"namespace", "name", "key"}),
+}
 _CHECKS: Final[Mapping[Kind, Callable[[Mapping[str, JSON]], None]]] = {
     Kind.POOL: _pool,
     Kind.PROVIDER: _provider,

@@ -18,7 +18,7 @@ def key_changes(prepared: Prepared) -> Prepared:
     """Return the plan with the changes of keys alone.
 
     Raises:
-        PlanError: There is no provider yet, so there is nothing to keep in step; or somebody else keeps it.
+        PlanError: There is no provider yet, so there is nothing to keep in step; or somebody else keeps it, or has the issuer's bucket.
     """
     federation = prepared.federation
     if federation and federation.google.provider.existing:
@@ -27,6 +27,14 @@ def key_changes(prepared: Prepared) -> Prepared:
             "The file says existing: true, so podpass does not write its keys.",
             "`kubectl get --raw /openid/v1/jwks` prints the cluster's keys for whoever keeps it.",
             code="plan.reference",
+        )
+    lost = next((one for one in prepared.plan.changes if one.kind is Kind.BUCKET and one.action is Action.ADOPT), None)
+    if lost:
+        raise PlanError(
+            f"Nothing was changed: {lost.address} is not podpass's.",
+            "Whoever has it publishes the keys that Google reads, and so says who may enter the pool.",
+            "Run `podpass plan`: it says whose it seems to be.",
+            code="plan.unsafe",
         )
     changes = tuple(found for change in prepared.plan.changes if (found := _of_keys(change)))
     # Keys are brought whatever stands in the way of the rest: whoever may label accounts must not be able to stop that.

@@ -25,17 +25,18 @@ def objections(situation: Situation) -> Iterator[Objection]:
 
 
 def claimed(changes: Iterable[Change], situation: Situation) -> tuple[Change, ...]:
-    """Return the changes; the adoption of a pool that nobody has signed says whose it is, where others' providers are in it."""
+    """Return the changes; where a pool is adopted that nobody has signed, or undeleted, and others' providers are in it, it says whose."""
     foreign = [
         f"{one.provider_id} ({one.issuer or 'no OIDC issuer'})" for one in situation.others if not _is_of_this_cluster(one, situation)
     ]
     shown = ", ".join(foreign[:_SHOWN]) + (f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else "")
     owner = f"{OF_MANY}{shown}"
-    return tuple(replace(one, owner=owner) if foreign and _is_unsigned_pool(one) else one for one in changes)
+    return tuple(replace(one, owner=owner) if foreign and _is_of_nobody(one) else one for one in changes)
 
 
-def _is_unsigned_pool(change: Change) -> bool:
-    return change.kind is Kind.POOL and change.action is Action.ADOPT and not change.owner
+def _is_of_nobody(change: Change) -> bool:
+    is_claimed = change.action is Action.ADOPT and not change.owner
+    return change.kind is Kind.POOL and (is_claimed or (change.action is Action.UNDELETE and not change.known))
 
 
 def _is_of_this_cluster(other: OtherProvider, situation: Situation) -> bool:

@@ -79,6 +79,7 @@ class Prepared:
         refusals: Why the plan must not be made; see `check_applicable`.
         witness: Who besides the receipt says what is podpass's.
         siblings: What other federations of the cluster give, too.
+        neighbours: The ids of the pool's other providers.
     """
 
     plan: Plan
@@ -93,6 +94,7 @@ class Prepared:
     refusals: tuple[Objection, ...] = ()
     witness: Witness = NOBODY
     siblings: Siblings = NONE
+    neighbours: frozenset[str] = frozenset()
 
     def takes_away(self, former: Mapping[str, JSON], now: Mapping[str, JSON]) -> bool:
         """Whether a former member of a policy goes with the present one: it was podpass's, and no other federation's."""
@@ -209,6 +211,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient, m
         refusals=(*scene.selected.objections(), *scene.refusals, *crowd.objections(census)),
         witness=things.witness,
         siblings=things.siblings,
+        neighbours=frozenset(one.provider_id for one in scene.findings.others),
     )
 
 

@@ -140,6 +140,10 @@ def test_a_bucket_that_went_and_came_back_as_somebody_elses_gets_nothing_and_kee
         storage.put_object(story.google, bucket, "keys.json", theirs)
         refused = story.run("apply", "--yes")
         assert f"bucket/{bucket} exists already. podpass did not make it." in str(refused.error)
+        unsafe = story.run_bare("keys", "sync", "--yes", "-f", str(story.file))
+        assert f"bucket/{bucket} is not podpass's" in str(unsafe.error)
+        assert (found := storage.get_object(story.google, bucket, "keys.json"))
+        assert found.content == b"{}"
         assert storage.list_objects(story.google, bucket) == ["keys.json"]
         assert f"bucket/{bucket}  stays: podpass did not make it" in story.done("destroy", "--yes")
         assert storage.list_objects(story.google, bucket) == ["keys.json"]

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ids that Google keeps for 30 days after their deletion."""
 
+import pytest
+
+from podpass.federate.survey import Survey
 from podpass.google import iam
 from podpass.names import PoolName
 from scenario.federate.conftest import Story
@@ -55,3 +58,20 @@ def test_a_stale_provider_comes_back_behind_a_closed_pool(story: Story) -> None:
     written = story.written(lambda: story.done("apply", "--yes"))
     assert [method.removeprefix(POOLS) for method in written] == [".patch", ".providers.undelete", ".providers.patch", ".patch"]
     assert "Nothing to change" in story.done("plan")
+
+
+def test_a_pool_that_comes_back_with_a_provider_that_nobody_saw_stays_closed(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether Google lists the providers of a deleted pool is not known."""
+    pool = PoolName("demo-project", story.name)
+    iam.create_pool(story.google, pool, {})
+    trust = {"attributeMapping": {"google.subject": "'old::' + assertion.sub"}, "attributeCondition": "assertion.sub != ''"}
+    iam.create_provider(story.google, pool.provider("cluster-old"), {**trust, "oidc": {"issuerUri": "https://old.example"}})
+    iam.delete_pool(story.google, pool)
+    assert "it holds providers that are not this cluster's: cluster-old (https://old.example)" in str(
+        story.run("apply", "--yes", "--allow-undelete", "*").error
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Survey, "_others", lambda _: ())
+        refused = story.run("apply", "--yes", "--allow-undelete", "*")
+    assert "holds a provider that was not seen when the plan was made: cluster-old." in str(refused.error)
+    assert (iam.get_pool(story.google, pool) or {})["disabled"] is True

@@ -43,11 +43,13 @@ def states(receipt: Receipt) -> dict[str, State]:
 
 def test_what_is_about_to_be_made_or_adopted_is_announced() -> None:
     made = EMPTY.with_entries({"pool/known": Entry(State.MADE, {}), "account/gone": Entry(State.MADE, {}, uid="1")})
+    made = made.with_entries({**made.entries, "pool/adopted": Entry(State.ADOPTED, {})})
     changes = [
         Change("api/sts.googleapis.com", Action.CREATE, {}),
         Change("pool/new", Action.CREATE, {"pool": "new"}),
         Change("pool/old", Action.UNDELETE, {}),
         Change("pool/known", Action.UNDELETE, {}, known=True),
+        Change("pool/adopted", Action.UNDELETE, {}),
         Change("bucket/b", Action.ADOPT, {}),
         Change("account/gone", Action.CREATE, {}, known=True),
         Change("provider/q", Action.UPDATE, {}),
@@ -56,6 +58,7 @@ def test_what_is_about_to_be_made_or_adopted_is_announced() -> None:
     assert states(result) == {
         "account/gone": State.CREATING,
         "bucket/b": State.ADOPTED,
+        "pool/adopted": State.ADOPTED,
         "pool/known": State.MADE,
         "pool/new": State.CREATING,
         "pool/old": State.UNDELETING,
@@ -115,7 +118,12 @@ def test_settling_twice_changes_nothing() -> None:
 
 def test_a_receipt_comes_back_as_it_was_written() -> None:
     own, twin = (f"grant/n/a:viewer@project/demo-project{end}" for end in (":office-hours", ":office-hours-0a1b2c"))
-    now = {"target": "project/demo-project", "role": "roles/viewer", "member": PRINCIPAL, "condition": {"title": "Office hours"}}
+    now = {
+        "target": "project/demo-project",
+        "role": "roles/viewer",
+        "member": PRINCIPAL,
+        "condition": {"title": "Office hours", "expression": "true ||\n\tfalse"},
+    }
     book = EMPTY.with_entries({address: Entry(State.MADE, identity, uid="7") for address, identity in IDENTITIES.items()})
     moved = Entry(State.CREATING, now, former=({**now, "member": f"{PRINCIPAL}-2"},))
     book = book.with_entries({**book.entries, own: moved, twin: Entry(State.MADE, now, selected=True)})
@@ -161,6 +169,8 @@ def test_what_is_no_receipt_is_refused(text: str) -> None:
         ("pool/demo", {"project": "demo-project/serviceAccounts/precious@x?y="}),
         ("pool/demo", {"pool": "../../serviceAccounts"}),
         ("pool/demo", {"pool": "prod"}),
+        ("pool/demo", {"provider": "cluster"}),
+        ("pool/demo", {"project": 415104041262}),
         ("provider/cluster", {"provider": "x/y"}),
         ("provider/cluster", {"provider": "cluster-2"}),
         ("account/app-sa", {"email": "somebody@example.com"}),
@@ -179,6 +189,11 @@ def test_what_is_no_receipt_is_refused(text: str) -> None:
         (VIEWER, {"target": "project/prod-project"}),
         (VIEWER, {"role": "owner"}),
         (VIEWER, {"role": "roles/owner"}),
+        (VIEWER, {"condition": "true"}),
+        (VIEWER, {"condition": {"title": 1}}),
+        (VIEWER, {"condition": {"title": "\x1b[2J"}}),
+        (VIEWER, {"condition": {"resource": "all"}}),
+        ("binding/n/a", {"member": f"{PRINCIPAL}\n\x1b[2J"}),
         ("binding/n/a", {"target": "account/x/../y"}),
         ("binding/n/a", {"target": "project/demo-project"}),
         ("binding/n/a", {"role": "roles/owner"}),
@@ -188,7 +203,7 @@ def test_what_is_no_receipt_is_refused(text: str) -> None:
         ("configmap/n/c", {"key": "a/b"}),
     ],
 )
-def test_a_receipt_names_only_what_podpass_could_have_made(address: str, changed: dict[str, str]) -> None:
+def test_a_receipt_names_only_what_podpass_could_have_made(address: str, changed: dict[str, object]) -> None:
     forged = {**IDENTITIES[address], **changed}
     for entry in (Entry(State.MADE, forged), Entry(State.MADE, IDENTITIES[address], former=(forged,))):
         with pytest.raises(ConfigError, match="is not a receipt"):

@@ -63,9 +63,13 @@ def test_whose_a_thing_is_decides_what_happens_to_it(state: State | None, observ
 
 
 @pytest.mark.parametrize("state", [None, State.CREATING, State.MADE])
-def test_an_undelete_is_known_only_to_a_receipt_that_says_it_was_made(state: State | None) -> None:
-    (change,) = changes([POOL], {POOL.address: Observed("deleted")}, receipt(**({"pool": state} if state else {})))
+def test_an_undelete_is_known_only_to_a_receipt_that_says_it_was_made_and_is_borne_out(state: State | None) -> None:
+    book = receipt(**({"pool": state} if state else {}))
+    (change,) = changes([POOL], {POOL.address: Observed("deleted", mark=OURS)}, book)
     assert change.known is (state is State.MADE)
+    for mark in (None, THEIRS):
+        (change,) = changes([POOL], {POOL.address: Observed("deleted", mark=mark)}, book)
+        assert not change.known
 
 
 def test_an_adoption_never_touches_what_a_person_may_have_described() -> None:

@@ -36,6 +36,17 @@ def test_a_pool_with_others_providers_is_adopted_by_its_own_address_only(federat
     check_allowed(plan(*found), Allowances(adopt=("pool/shop",)))
 
 
+def test_a_deleted_pool_with_others_providers_comes_back_by_its_own_address_only(federation: Federation, facts: Facts) -> None:
+    deleted = replace(POOL, action=Action.UNDELETE)
+    found = claimed([deleted], situation(federation, facts, others=(GITHUB,)))
+    with pytest.raises(UnsafePlanError, match="undeletes pool/shop, and with it what others had there") as caught:
+        check_allowed(plan(*found), Allowances(undelete=("*", "pool/*")))
+    assert "github (https://token.actions.githubusercontent.com)" in caught.value.why
+    check_allowed(plan(*found), Allowances(undelete=("pool/shop",)))
+    ours = replace(deleted, known=True)
+    assert claimed([ours], situation(federation, facts, others=(GITHUB,))) == (ours,)
+
+
 def test_many_of_them_are_counted(federation: Federation, facts: Facts) -> None:
     many = tuple(replace(GITHUB, provider_id=f"github-{number}") for number in range(7))
     (change,) = claimed([POOL], situation(federation, facts, others=many))

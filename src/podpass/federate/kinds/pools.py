@@ -56,6 +56,11 @@ class Pools:
         name = name_of(change.identity)
         self._unless(name, "deleted", lambda: self._delete(name))
 
+    def providers(self, identity: Mapping[str, JSON]) -> frozenset[str]:
+        """Return the ids of a pool's providers, without the deleted ones."""
+        pool = PoolName(str(identity["project"]), str(identity["pool"]))
+        return frozenset(str(one["name"]).rpartition("/")[2] for one in iam.list_providers(self.client, pool))
+
     def set_disabled(self, identity: Mapping[str, JSON], *, disabled: bool) -> None:
         """Close or open a pool: a disabled one stops every exchange, and the tokens that came of earlier ones."""
         self._update(name_of({"project": identity["project"], "pool": identity["pool"]}), {"disabled": disabled})
