@@ -75,7 +75,8 @@ class Forwarder:
 def _end_to_end(headers: Headers, left_out: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
     named = b",".join(value for name, value in headers if name.lower() == b"connection").lower().split(b",")
     dropped = _HOP | left_out | {each.strip() for each in named}
-    return [(name, value) for name, value in headers if name.lower() not in dropped or name.lower() == b"host"]
+    # White space at an end is no part of a value (RFC 9110, 5.5), and the server in front leaves it there.
+    return [(name, value.strip(b" \t")) for name, value in headers if name.lower() not in dropped or name.lower() == b"host"]
 
 
 def _forwarded(headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:

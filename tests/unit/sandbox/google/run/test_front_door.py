@@ -72,6 +72,13 @@ def test_a_request_reaches_the_container_as_it_was_sent(run: Running) -> None:
     assert ["x-own", "v"] in told["headers"]
 
 
+def test_a_header_that_ends_in_white_space_is_passed_on_without_it(run: Running) -> None:
+    """As curl sends `Authorization: Bearer $TOKEN` where there is no token."""
+    answer = raw(run, "echo", "GET / HTTP/1.1\nHost: HOST\nX-Own: Bearer \nConnection: close")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'["x-own", "Bearer"]' in answer
+
+
 def test_a_request_body_without_length_is_passed_on(run: Running) -> None:
     told = run.echo("echo", method="PUT", content=iter([b"in ", b"parts"]))
     assert told["body"] == "in parts"
