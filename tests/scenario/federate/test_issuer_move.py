@@ -304,13 +304,17 @@ def test_a_move_that_has_published_nothing_is_taken_back_whatever_the_file_names
     story.done("apply", "--yes")
     edit(story)
     with begun(story) as (_, move):
-        MoveLedger(story.kube, story.name).write(move)
+        ledger = MoveLedger(story.kube, story.name)
+        ledger.write(move)
     if edited_back:
         edit_back(story)
         refused = story.run("rotate", "--issuer", "--resume", "--yes").error
         assert refused is not None
         assert refused.full_code == "plan.rotation-unwitnessed"
         assert "take it back with `podpass rotate --issuer --abort`" in refused.next_step
+    else:  # a way back that was stopped when it had begun
+        ledger.write(move.turned_back())
+        assert "Nothing to change" in story.done("plan")
     ends: list[str] = []
     assert story.written(lambda: ends.append(story.done("rotate", "--issuer", "--abort", "--yes"))) == []
     end = " ".join(ends[0].split())
