@@ -19,7 +19,8 @@ from podpass.discovery.api_server import ApiServerOrigin
 from podpass.discovery.key_cache import KeyCache
 from podpass.discovery.kube import KubeApi
 from podpass.discovery.patience import patiently
-from podpass.errors import ConfigError
+from podpass.errors import ConfigError, ExchangeRefusedError
+from podpass.federate.allowances import Allowances
 from podpass.federate.apply import apply
 from podpass.federate.planning import prepare
 from podpass.federate.rotation import servers
@@ -29,7 +30,6 @@ from podpass.federate.rotation.key.rotation import Phase, Rotation
 from podpass.federate.rotation.key.sides import KeySides
 from podpass.federate.rotation.key.walk import KeyWalk
 from podpass.federate.rotation.servers import ControlPlane
-from podpass.federate.allowances import Allowances
 from podpass.google import operator
 from podpass.google.rest import GoogleClient, new_http
 from podpass.kube.client import KubeClient
@@ -102,14 +102,19 @@ def _pod(sides: KeySides, clients: list[KubeClient]) -> Callable[[], None]:
     """Keep a token as long as its life allows, as kubelet does, and exchange it."""
     exchanger, audience = sides.exchanger(), sides._audience
     held = request_token(clients[0], ACCOUNT, audiences=[audience]).value
-    until_s = 0.0
+    asked_s = after_s = 0.0
 
     def once() -> None:
-        nonlocal held, until_s
-        if time.monotonic() > until_s:
-            held = request_token(random.choice(clients), ACCOUNT, audiences=[audience]).value
-            until_s = time.monotonic() + 0.8 * LONGEST.total_seconds() * random.random()
-        exchanger.federated_token(held)
+        nonlocal held, asked_s, after_s
+        if time.monotonic() - asked_s > after_s:
+            now_s, held = time.monotonic(), request_token(random.choice(clients), ACCOUNT, audiences=[audience]).value
+            asked_s, after_s = now_s, 0.8 * LONGEST.total_seconds() * random.random()
+        try:
+            exchanger.federated_token(held)
+        except ExchangeRefusedError:
+            # On a busy machine its life may end on the way, after which it may be refused.
+            if time.monotonic() - asked_s < LONGEST.total_seconds():
+                raise
 
     return once
 
