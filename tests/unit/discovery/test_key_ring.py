@@ -115,7 +115,7 @@ def test_an_issuer_that_no_policy_names_any_more_is_asked_no_more(ring: KeyRing,
     patiently(lambda: first.find("k1"))
     assert isinstance(second, KeyCache)
     if second._flight is not None:
-        wait([second._flight], 10)
+        wait([second._flight], 60)
     assert set(ring._tended()) == {first, second}
     del second, static
     end = monotonic() + 60
