@@ -2,6 +2,7 @@
 """What every adapter asks: which headers a request to an origin gets, and whether a refused one is worth a second try."""
 
 import logging
+import os
 from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 from typing import Final, Self, TypeVar
@@ -22,6 +23,7 @@ AUTHORIZATION: Final = "authorization"
 SERVERLESS: Final = "x-serverless-authorization"
 UNAUTHORIZED: Final = 401
 _NOTED_LIMIT: Final = 32
+_API_SERVER: Final = frozenset({"kubernetes", "kubernetes.default", "kubernetes.default.svc"})
 
 
 class Bearer:
@@ -51,7 +53,10 @@ class Bearer:
         self._origins = read_origins(origins, cluster_domain)
         self._sources = {AUTHORIZATION: source} if serverless is None else {AUTHORIZATION: source, SERVERLESS: serverless}
         clock = clock or SystemClock()
-        self._tokens: tuple[tuple[str, Tokens], ...] = tuple((name, tokens_of(each, clock)) for name, each in self._sources.items())
+        asks_cluster = any(_is_api_server(origin.host) for origin in self._origins)
+        self._tokens: tuple[tuple[str, Tokens], ...] = tuple(
+            (name, tokens_of(each, clock, for_api_server=asks_cluster)) for name, each in self._sources.items()
+        )
         self._noted: set[Origin] = set()
 
     @classmethod
@@ -121,6 +126,11 @@ class Bearer:
             self._noted.add(origin)
             LOGGER.warning("No token is sent to %s: it is not one of %s", origin, ", ".join(sorted(map(str, self._origins))))
         return False
+
+
+def _is_api_server(host: str) -> bool:
+    """Tell whether a host is the API server of the pod's own cluster, as pods call it."""
+    return host == os.environ.get("KUBERNETES_SERVICE_HOST") or host in _API_SERVER or host.startswith("kubernetes.default.svc.")
 
 
 def _at_hand_or_fetched(tokens: Tokens) -> Secret[str]:

@@ -21,6 +21,7 @@ from podpass.net.forks import survive
 from podpass.sources.file import FileSource
 from podpass.sources.source import SubjectTokenSource
 from podpass.verify import parse
+from podpass.verify.audience import api_server_of
 
 # kubelet swaps a file hours before its token ends; looking costs 2 us, and nobody needs it sooner than this.
 _LOOK_AGAIN_S: Final = 1.0
@@ -67,16 +68,20 @@ class Tokens(Protocol):
         ...
 
 
-def tokens_of(source: SubjectTokenSource, clock: Clock) -> "FileTokens | AskedTokens":
+def tokens_of(source: SubjectTokenSource, clock: Clock, *, for_api_server: bool = False) -> "FileTokens | AskedTokens":
     """Return what keeps the tokens of a source."""
-    return FileTokens(source, clock) if isinstance(source, FileSource) else AskedTokens(source, clock)
+    return FileTokens(source, clock, for_api_server=for_api_server) if isinstance(source, FileSource) else AskedTokens(source, clock)
 
 
 class FileTokens:
-    """The token in a file: looked at once a second, read when it is another file."""
+    """The token in a file: looked at once a second, read when it is another file.
 
-    def __init__(self, source: FileSource, clock: Clock) -> None:
+    One that an API server takes as well is for nobody else: the pod's default token, named by mistake, would be a service's to use there.
+    """
+
+    def __init__(self, source: FileSource, clock: Clock, *, for_api_server: bool = False) -> None:
         self._source = source
+        self._for_api_server = for_api_server
         self._clock = clock
         self._held: _Held | None = None
         self._seen: _Fingerprint | None = None
@@ -103,6 +108,8 @@ class FileTokens:
         held = self._held
         if held is None or seen is None or seen != self._seen:
             held = _held(self._source.read(), f"{self._source.path} holds no token that can be read.", self._source.volume())
+            if not self._for_api_server:
+                _keep_from_services(held.token, self._source)
             self._held, self._seen = held, seen
         self._looked_s = now_s
         if now_s >= held.ends_s:
@@ -184,3 +191,16 @@ def _held(token: Secret[str], what: str, next_step: str) -> _Held:
         # Without a cause, and with the reason alone: nothing of the token may be seen.
         raise SourceUnavailableError(what, error.why, next_step, code="credential.no-token") from None
     return _Held(token, float(ends) if isinstance(ends, int | float) and not isinstance(ends, bool) else _NEVER_S)
+
+
+def _keep_from_services(token: Secret[str], source: FileSource) -> None:
+    claims = parse(token.reveal()).payload
+    found = claims.get("aud")
+    for audience in [found] if isinstance(found, str) else found if isinstance(found, list) else []:
+        if why := api_server_of(str(audience), issuer=str(claims.get("iss"))):
+            raise SourceUnavailableError(
+                f"The token in {source.path} is not sent: it is good for an API server, too.",
+                f"Its audience {audience!r} is {why}; whoever receives it could act there in this pod's name.",
+                source.volume(),
+                code="credential.api-audience",
+            )

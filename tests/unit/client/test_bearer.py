@@ -78,6 +78,18 @@ def test_the_environment_of_the_article_is_enough(names: tuple[str, str], tmp_pa
         assert bearer.headers(ELSEWHERE) == {}
 
 
+@pytest.mark.parametrize("audience", ["https://kubernetes.default.svc.cluster.local", ["auth-server", "k3s"]])
+def test_a_token_that_an_api_server_takes_goes_to_no_other_service(audience: object, tmp_path: Path, clock: SteppedClock) -> None:
+    whole = ec_signer().token(kubernetes_claims(aud=audience))
+    (tmp_path / "token").write_text(whole)
+    source = FileSource(tmp_path / "token", audience="https://auth-server.example")
+    with pytest.raises(SourceUnavailableError, match=r"could act there in this pod's name\. Declare a projected volume") as caught:
+        Bearer(source, origins=[str(HERE)], clock=clock).headers(HERE)
+    assert caught.value.full_code == "credential.api-audience"
+    there = Origin.of_url("https://kubernetes.default.svc")
+    assert Bearer(source, origins=[str(there)], clock=clock).headers(there) == {"authorization": f"Bearer {whole}"}
+
+
 @pytest.mark.parametrize(
     ("identity", "words"),
     [
