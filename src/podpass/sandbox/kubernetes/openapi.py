@@ -28,7 +28,8 @@ _PLAIN: Final[dict[object, dict[str, Any]]] = {
     datetime: {"type": "string", "format": "date-time"},
     dict: {"type": "object", "additionalProperties": {"type": "string"}},
 }
-_MEMBER: Final = re.compile(r"^\s+\* \*\*(?P<name>\w+)\*\* ``.*?``(?: - (?P<text>.*?))?$(?P<more>(?:\n(?!\s+\* \*\*).*)*)", re.MULTILINE)
+# From Python 3.13 on, a docstring has no indentation.
+_MEMBER: Final = re.compile(r"^\s*\* \*\*(?P<name>\w+)\*\* ``.*?``(?: - (?P<text>.*?))?$(?P<more>(?:\n(?!\s*\* \*\*).*)*)", re.MULTILINE)
 
 
 def paths() -> dict[str, Any]:
