@@ -16,17 +16,19 @@ from typing import Any, Final
 # Middleware of Starlette's kind keeps what it surrounds under this name; more of it than this is a circle.
 _INNER: Final = "app"
 _LAYERS_LIMIT: Final = 64
+_FASTAPI: Final = "fastapi.applications"
 _DJANGO: Final = "django.core.handlers.asgi"
-# Litestar to this day; Quart before 0.20.
+# Litestar to this day (2.25), Quart 0.19 and 0.20.
 _CUTTING: Final = ("litestar", "starlite", "quart")
 
 
 def own_mount(app: object) -> Callable[[], str] | None:
     """Return what tells the mount that an application gives itself, perhaps none at the moment; None for one that never does."""
     for layer in _layers(app):
-        if isinstance(getattr(layer, "root_path", None), str):
+        homes = {kind.__module__ for kind in type(layer).__mro__}
+        if _FASTAPI in homes:  # others have a `root_path` as well: to Quart it is a folder
             return partial(_root_path, layer)
-        if _DJANGO in {kind.__module__ for kind in type(layer).__mro__}:
+        if _DJANGO in homes:
             return _django_mount
     return None
 
@@ -36,7 +38,7 @@ def cuts_anywhere(app: object) -> bool:
     return any(kind.__module__.partition(".")[0] in _CUTTING for layer in _layers(app) for kind in type(layer).__mro__)
 
 
-def _root_path(app: Any) -> str:  # noqa: ANN401 - whoever has one; read each time, since it may be set at any time
+def _root_path(app: Any) -> str:  # noqa: ANN401 - FastAPI; read each time, since it may be set at any time
     return str(app.root_path)
 
 

@@ -106,6 +106,20 @@ def test_invariant_11_a_mount_that_an_application_gives_itself_is_not_judged() -
             assert client.get("/private").json()["code"] == "token.missing"
 
 
+def test_a_root_path_that_is_a_folder_is_no_mount() -> None:
+    class Quart(Handler):
+        root_path = "/private"
+
+        __call__ = Handler.asgi
+
+    handler = Quart()
+    sent = asyncio.run(drive(GuardMiddleware(handler, World().guard()), scope_of("http", "GET", b"/private/x", [bearer(good())])))
+    assert sent[0]["status"] == 200
+    scope = scope_of("http", "GET", b"/private", [])
+    asyncio.run(drive(GuardMiddleware(handler, World().guard()), scope))
+    assert scope["root_path"] == ""
+
+
 @pytest.mark.parametrize("root", ["/app", "/x"])
 def test_invariant_11_a_router_that_cuts_a_path_in_its_middle_gets_no_such_path(root: str) -> None:
     class Litestar:
