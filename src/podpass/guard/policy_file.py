@@ -54,9 +54,7 @@ class PolicyFile:
             ConfigError: The file cannot be read, or anything in it is wrong.
             KeySetError: A key file is wrong, or two issuers cannot be told apart.
         """
-        # YAML and CEL are an extra, and cost more to import than all of the guard.
-        from podpass.policy.reading import parse  # noqa: PLC0415
-
+        parse = _parser()
         # Taken before the reading, so that what changes meanwhile is seen the next time.
         self._seen = _fingerprint(self._files)
         policy = parse(_read(self._path), self._path)
@@ -85,6 +83,20 @@ class PolicyFile:
 
     def __str__(self) -> str:
         return str(self._path)
+
+
+def _parser() -> "Callable[[bytes, Path], InvokerPolicy]":
+    # YAML and CEL are an extra, and cost more to import than all of the guard.
+    try:
+        from podpass.policy.reading import parse  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"A policy file needs the package {error.name}, which is not installed.",
+            "podpass was installed without the extra that brings it.",
+            "Install it as podpass[policy], from where you had it: `pip install 'podpass[policy] @ …'`.",
+            code="config.extra",
+        ) from error
+    return parse
 
 
 def _read(path: "Path") -> bytes:

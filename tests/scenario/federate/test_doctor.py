@@ -12,6 +12,7 @@ from podpass.google.policy import remove_member
 from podpass.google.policy_edit import edit_policy
 from podpass.google.projects import ProjectPolicy
 from podpass.google.rest import Request
+from podpass.kube.config_maps import delete_config_map, get_config_map
 from podpass.names import PoolName
 from scenario.federate.conftest import Story
 
@@ -33,7 +34,7 @@ def examined(story: Story) -> tuple[list[str], str]:
 
 
 CLUSTER = ["✓ issuer", "✓ provider", "✓ keys"]
-WORKLOAD = ["✓ token", "✓ mapping", "✓ condition", "✓ exchange", "✓ principal", "✓ binding", "✓ role", "✓ call"]
+WORKLOAD = ["✓ token", "✓ mapping", "✓ condition", "✓ exchange", "✓ principal", "✓ binding", "✓ role", "✓ call", "✓ credentials"]
 
 
 def test_a_sound_chain_passes_every_link(story: Story) -> None:
@@ -111,11 +112,22 @@ def test_a_role_that_was_taken_away_is_named(story: Story) -> None:
     assert examined(story)[0][-1] == "✗ role"
 
 
+def test_a_config_map_that_pods_cannot_mount_is_the_last_link(story: Story) -> None:
+    story.done("apply", "--yes")
+    name = story.content["spec"]["workloads"][0]["credentials"]["configMap"]
+    config_map = get_config_map(story.kube, "default", name)
+    assert config_map is not None
+    delete_config_map(story.kube, config_map)
+    found, out = examined(story)
+    assert found == CLUSTER + WORKLOAD[:-1] + ["✗ credentials"]
+    assert f"The config map default/{name} is missing: pods that mount it do not start." in " ".join(out.split())
+
+
 def test_a_role_of_a_service_that_the_sandbox_does_not_play_can_be_rehearsed(story: Story) -> None:
     story.content["spec"]["workloads"][0]["roles"] = ["roles/pubsub.publisher"]
     story.file.write_text(yaml.safe_dump(story.content))
     story.done("apply", "--yes")
-    assert examined(story)[0] == CLUSTER + WORKLOAD[:-1] + ["- call"]
+    assert examined(story)[0] == CLUSTER + WORKLOAD[:-2] + ["- call", "✓ credentials"]
 
 
 def test_an_unknown_workload_is_told(story: Story) -> None:

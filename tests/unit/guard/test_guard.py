@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -289,3 +290,10 @@ def test_a_reload_forgets_neither_keys_nor_reviewer() -> None:
     assert first.reviewer is second.reviewer is world.reviews
     bare = InvokerPolicy("bare")
     assert wiring.judge(bare).reviewer is None
+
+
+def test_a_policy_file_without_the_extra_that_reads_it_is_told_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "podpass.policy.reading", None)
+    with pytest.raises(ConfigError, match=r"which is not installed\..*podpass\[policy\]") as caught:
+        Guard.from_env({"PODPASS_POLICY": str(tmp_path / "policy.yaml")})
+    assert caught.value.full_code == "config.extra"

@@ -2,7 +2,8 @@
 """Walks the chain from the cluster's issuer to a call, with a real token for each workload, and names the first link that is broken.
 
 The links, in order: issuer, provider, keys; then for each workload token, mapping, condition (judged here, as Google judges, so that the
-reason is known), exchange (asked of Google), principal, binding, role, call. What comes after a broken link is not reached.
+reason is known), exchange (asked of Google), principal, binding, role, call, credentials (what its pods mount). What comes after a broken
+link is not reached.
 """
 
 from podpass.federate.doctor.cluster_links import of_the_cluster

@@ -11,6 +11,7 @@ from podpass.errors import CredentialError, NeighbourError, PodpassError
 from podpass.exchange.exchanger import Exchanger
 from podpass.exchange.tokens import AccessToken
 from podpass.federate import clocks, desired, principals
+from podpass.federate.change import Action
 from podpass.federate.doctor.link import Link, broken, until_broken
 from podpass.federate.doctor.patient import Patient
 from podpass.federate.kinds import policies
@@ -48,9 +49,8 @@ class _Walk:
         self.access: AccessToken
 
     def links(self) -> Iterator[Link]:
-        yield from until_broken(
-            self._token, self._mapping, self._condition, self._exchange, self._principal, self._binding, self._role, self._call
-        )
+        walk = (self._token, self._mapping, self._condition, self._exchange, self._principal, self._binding, self._role, self._call)
+        yield from until_broken(*walk, *((self._credentials,) if self.workload.credentials else ()))
 
     def _token(self) -> Link:
         try:
@@ -153,6 +153,24 @@ class _Walk:
             return Link("call", "failed", f"It has none of the permissions of {role} on {project} yet.", cure)
         detail = f"It has {len(granted)} of the {len(asked)} permissions of {role} that were asked about, on {project}."
         return Link("call", "passed", detail)
+
+    def _credentials(self) -> Link:
+        """Look whether pods find what they are to mount; the walk itself has no need of it."""
+        assert self.workload.credentials is not None
+        name = f"{self.workload.service_account.namespace}/{self.workload.credentials.config_map}"
+        change = next((one for one in self.patient.prepared.plan.changes if one.address == f"{Kind.CONFIG_MAP}/{name}"), None)
+        if change is None or (change.action is Action.ADOPT and not change.fields):
+            return Link("credentials", "passed", f"In the config map {name}.")
+        if change.action is Action.CREATE:
+            return Link(
+                "credentials", "failed", f"The config map {name} is missing: pods that mount it do not start.", "Run `podpass apply`."
+            )
+        return Link(
+            "credentials",
+            "failed",
+            f"The config map {name} is not as the file says.",
+            "`podpass plan` shows how; `podpass apply` mends it.",
+        )
 
     def _permissions(self, role: str) -> list[str]:
         found: Mapping[str, JSON] = self.patient.google.call(Request("GET", "iam", f"/v1/{role}", f"look up {role}"))
