@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from podpass.federate.change import OF_MANY, Action, Change
+from podpass.federate.change import LOST_MARK, OF_MANY, Action, Change
 from podpass.federate.objection import Objection, stop
 from podpass.federate.plan import Plan
 
@@ -101,7 +101,7 @@ def _adopting(change: Change) -> Objection:
     return Objection(
         "plan.unsafe",
         f"{change.address} exists already.",
-        f"podpass did not make it{owner}.",
+        f"{LOST_MARK[0].upper()}{LOST_MARK[1:]}." if change.owner == LOST_MARK else f"podpass did not make it{owner}.",
         f"Choose another name, or apply with --adopt {change.address}: podpass then keeps it in line and never deletes it.",
     )
 

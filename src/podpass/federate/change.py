@@ -10,6 +10,8 @@ from podpass.federate.resource import JSON, Kind, kind_of, nothing
 
 OWN_MARK: Final = "it carries this federation's mark, but the receipt does not know it"
 """What is said of the owner of a thing whose entry in the receipt was lost."""
+LOST_MARK: Final = "the receipt says that podpass made it, but it does not bear the mark"
+"""What is said of the owner of a thing whose mark was removed, or of which a receipt says too much."""
 OF_MANY: Final = "it holds providers that are not this cluster's: "
 """Begins what is said of the owner of a pool that others use, too."""
 UNWITNESSED: Final = "only the receipt says that podpass made it"
@@ -67,7 +69,7 @@ class Change:
     @property
     def is_anothers(self) -> bool:
         """Whether there is evidence that another cluster or federation rests on what is to be adopted or undeleted."""
-        return self.action in {Action.ADOPT, Action.UNDELETE} and self.owner not in {"", OWN_MARK}
+        return self.action in {Action.ADOPT, Action.UNDELETE} and self.owner not in {"", OWN_MARK, LOST_MARK}
 
     @property
     def is_unwitnessed(self) -> bool:

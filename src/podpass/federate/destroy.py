@@ -120,7 +120,7 @@ def _left(prepared: Prepared) -> Iterator[tuple[str, str]]:
                     alone = f"nobody but the receipt says that podpass gave it; `{command}` takes it away"
                     yield address, f"the federation {giver} gives it, too" if giver else alone
         elif seen.status == "present" and address not in gone:
-            is_claimed = entry.state is not State.ADOPTED and seen.mark is None
+            is_claimed = entry.state is not State.ADOPTED and seen.mark is None and entry.uid in {None, seen.uid}
             yield address, "it does not bear podpass's mark" if is_claimed else "podpass did not make it"
 
 

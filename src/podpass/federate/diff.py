@@ -9,7 +9,9 @@ Whose a thing is decides what may happen to it::
     -               present            adopt (safety asks for --adopt); a policy item or an API is simply left as it is
     creating        present, our mark  ours: an interrupted run had made it
     creating        present, no mark   adopt: somebody else was quicker
+    undeleting      present, no mark   undelete: an interrupted run had begun it (safety asks again)
     made            present, other     adopt: another uid or mark, so it is another thing by now
+    made            present, no mark   adopt: with podpass's mark on it, it would be podpass's to delete
     made, adopted   absent             create
     made, marked    soft-deleted       undelete
     made, adopted   soft-deleted       undelete (safety asks for --allow-undelete, as nobody but the receipt knows it)
@@ -22,7 +24,7 @@ Whose a thing is decides what may happen to it::
 import json
 from collections.abc import Iterable, Mapping
 
-from podpass.federate.change import OWN_MARK, UNWITNESSED, Action, Change, FieldChange
+from podpass.federate.change import LOST_MARK, OWN_MARK, UNWITNESSED, Action, Change, FieldChange
 from podpass.federate.marks import Mark
 from podpass.federate.receipt import Entry, Receipt, State
 from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource, kind_of
@@ -31,6 +33,8 @@ from podpass.federate.witness import NOBODY, Witness
 
 # What a person may have written there stays, where podpass did not make the thing.
 _ONLY_ON_OUR_OWN = frozenset({"description"})
+# Their uid is nobody's to choose: nobody has made them twice.
+_WITH_UID = frozenset({Kind.ACCOUNT, Kind.CONFIG_MAP})
 
 
 def changes(
@@ -110,10 +114,12 @@ def is_ours(kind: Kind, entry: Entry | None, observed: Observed, mark: Mark) -> 
         return False
     if entry.uid is not None and observed.uid is not None and entry.uid != observed.uid:
         return False
-    if entry.state is State.UNDELETING or kind.is_policy_item:
+    if kind.is_policy_item or mark.signed(observed.mark):
         return True
-    # Whoever is quicker than an interrupted run leaves no mark of ours; whoever takes a thing over may remove it.
-    return mark.signed(observed.mark) or (entry.state is State.MADE and observed.mark is None)
+    # Whoever is quicker than an interrupted run leaves no mark of ours; whoever takes a thing over may remove it. What is only kept in line
+    # may be written by others, or be known by its uid; what the mark is restored on is deleted one day.
+    is_known = kind is Kind.OBJECT or (kind in _WITH_UID and entry.uid is not None)
+    return entry.state is State.MADE and observed.mark is None and is_known
 
 
 def _one(resource: Resource, observed: Observed, entry: Entry | None, mark: Mark) -> Change | None:
@@ -134,13 +140,20 @@ def _present(resource: Resource, observed: Observed, entry: Entry | None, mark: 
     adopted = entry is not None and entry.state is State.ADOPTED
     body = {name: value for name, value in resource.body.items() if ours or name not in _ONLY_ON_OUR_OWN}
     fields = differences(body, observed.body)
+    if not ours and entry is not None and entry.state is State.UNDELETING:
+        fields = differences(resource.body, observed.body)
+        return Change(resource.address, Action.UNDELETE, resource.identity, observed.body, resource.body, fields)
     if not ours and not adopted:
-        return Change(
-            resource.address, Action.ADOPT, resource.identity, observed.body, body, fields, owner=_owner(resource, observed, mark)
-        )
+        owner = _owner(resource, observed, mark) or (LOST_MARK if _is_claimed(entry, observed) else "")
+        return Change(resource.address, Action.ADOPT, resource.identity, observed.body, body, fields, owner=owner)
     if fields:
         return Change(resource.address, Action.UPDATE, resource.identity, observed.body, body, fields, known=True)
     return None
+
+
+def _is_claimed(entry: Entry | None, observed: Observed) -> bool:
+    """Whether the receipt says that podpass made it, and it may be the same thing still."""
+    return entry is not None and entry.state is State.MADE and entry.uid in {None, observed.uid}
 
 
 def _policy_item(resource: Resource, observed: Observed, entry: Entry | None, witness: Witness, siblings: Siblings) -> Change | None:

@@ -23,8 +23,10 @@ from podpass.names.role import check_role
 _KEY: Final = re.compile(r"[-._A-Za-z0-9]{1,253}")
 _DOCUMENTS: Final = frozenset({documents.KEYS_PATH, documents.DISCOVERY_PATH})
 # Namespace and account, or attribute and namespace.
-_SOMEBODY: Final = "[^/:@]+/[^/:@]+"
-_TWIN: Final = "(-[0-9a-f]{6})?"
+_ACCOUNT_OR_NAMESPACE: Final = re.compile("[^/:@]+/[^/:@]+")
+# Two things of one address are told apart by a digest.
+_TWIN: Final = re.compile("-[0-9a-f]{6}")
+_TITLE_AND_TWIN: Final = re.compile("(:[a-z0-9-]*)?(-[0-9a-f]{6})?")
 
 
 def check(address: str, identity: Mapping[str, JSON]) -> None:
@@ -42,7 +44,7 @@ def check(address: str, identity: Mapping[str, JSON]) -> None:
         _CHECKS[kind](identity)
     except ConfigError as error:
         raise ValueError(address) from error
-    if not re.fullmatch(_NAMES[kind](identity), name):
+    if not _is_named(kind, identity, name):
         raise ValueError(address)
 
 
@@ -138,34 +140,36 @@ _CHECKS: Final[Mapping[Kind, Callable[[Mapping[str, JSON]], None]]] = {
 }
 
 
-def _joined(*names: str) -> Callable[[Mapping[str, JSON]], str]:
-    """Return what an address says of these members of an identity."""
-    return lambda identity: "/".join(re.escape(str(identity[name])) for name in names)
+def _is_named(kind: Kind, identity: Mapping[str, JSON], name: str) -> bool:
+    """Whether this is what the address of such a thing says after its kind."""
+    if kind is Kind.BINDING:
+        return _ACCOUNT_OR_NAMESPACE.fullmatch(name) is not None
+    if kind is Kind.GRANT:
+        return _is_grant(identity, name)
+    if kind is Kind.ACCOUNT:
+        account = GoogleServiceAccount(str(identity["email"]))
+        return (account.account_id, account.project) == (name, identity["project"])
+    expected = "/".join(str(identity[member]) for member in _IN_ADDRESS[kind])
+    return name == expected or (kind is Kind.CONFIG_MAP and _is_twin(name, expected))
 
 
-def _account_id(identity: Mapping[str, JSON]) -> str:
-    account = GoogleServiceAccount(str(identity["email"]))
-    if account.project != identity["project"]:
-        raise ValueError(account.email)
-    return re.escape(account.account_id)
-
-
-def _grant(identity: Mapping[str, JSON]) -> str:
-    """Return WHO:ROLE@TARGET; who a principal is, only the mapping knows. A condition's title may follow, and what tells twins apart."""
-    member, role = str(identity["member"]), str(identity["role"]).removeprefix("roles/")
+def _is_grant(identity: Mapping[str, JSON], name: str) -> bool:
+    """Whether it is WHO:ROLE@TARGET. Who a principal is, only the mapping knows; a condition's title may follow, and a twin's digest."""
+    who, _, rest = name.partition(":")
+    member, gets = str(identity["member"]), f"{str(identity['role']).removeprefix('roles/')}@{identity['target']}"
     email = member.removeprefix("serviceAccount:")
-    who = _SOMEBODY if "://" in member else "|".join(map(re.escape, {email, email.partition("@")[0]}))
-    gets = re.escape(f"{role}@{identity['target']}")
-    return f"({who}):{gets}(:[a-z0-9-]*)?{_TWIN}"
+    is_who = _ACCOUNT_OR_NAMESPACE.fullmatch(who) is not None if "://" in member else who in {email, email.partition("@")[0]}
+    return is_who and rest.startswith(gets) and _TITLE_AND_TWIN.fullmatch(rest.removeprefix(gets)) is not None
 
 
-_NAMES: Final[Mapping[Kind, Callable[[Mapping[str, JSON]], str]]] = {
-    Kind.POOL: _joined("pool"),
-    Kind.PROVIDER: _joined("provider"),
-    Kind.ACCOUNT: _account_id,
-    Kind.BINDING: lambda _: f"{_SOMEBODY}{_TWIN}",
-    Kind.GRANT: _grant,
-    Kind.BUCKET: _joined("bucket"),
-    Kind.OBJECT: _joined("bucket", "object"),
-    Kind.CONFIG_MAP: lambda identity: f"{_joined('namespace', 'name')(identity)}{_TWIN}",
+def _is_twin(name: str, expected: str) -> bool:
+    return name.startswith(expected) and _TWIN.fullmatch(name.removeprefix(expected)) is not None
+
+
+_IN_ADDRESS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    Kind.POOL: ("pool",),
+    Kind.PROVIDER: ("provider",),
+    Kind.BUCKET: ("bucket",),
+    Kind.OBJECT: ("bucket", "object"),
+    Kind.CONFIG_MAP: ("namespace", "name"),
 }

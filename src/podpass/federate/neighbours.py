@@ -7,7 +7,7 @@ from typing import Final
 
 from podpass.config.cross_checks import is_namespace_claim
 from podpass.federate import principals
-from podpass.federate.change import OF_MANY, Action, Change
+from podpass.federate.change import LOST_MARK, OF_MANY, Action, Change
 from podpass.federate.objection import Objection
 from podpass.federate.principals import Claims, OtherProvider
 from podpass.federate.resource import Kind
@@ -35,7 +35,7 @@ def claimed(changes: Iterable[Change], situation: Situation) -> tuple[Change, ..
 
 
 def _is_of_nobody(change: Change) -> bool:
-    is_claimed = change.action is Action.ADOPT and not change.owner
+    is_claimed = change.action is Action.ADOPT and change.owner in {"", LOST_MARK}
     return change.kind is Kind.POOL and (is_claimed or (change.action is Action.UNDELETE and not change.known))
 
 

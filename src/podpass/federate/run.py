@@ -27,6 +27,8 @@ PATIENCE: Final = timedelta(seconds=90)
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 8.0
 _WORKERS: Final = 8
+# A signal that comes just before a thread begins to wait does not end the wait: Ctrl-C is noticed when it looks up.
+_LOOKS_EVERY_S: Final = 0.25
 GRACE: Final = timedelta(seconds=3)
 """How long what has been sent is waited for after Ctrl-C."""
 
@@ -118,8 +120,9 @@ class _Run:
                         running[pool.launch(partial(self._one, self.steps[key]))] = key
                 if not running:
                     return self.outcome
-                finished, _ = wait(running, None if until_s is None else max(0.0, until_s - monotonic()), FIRST_COMPLETED)
-                if not finished:
+                left_s = _LOOKS_EVERY_S if until_s is None else min(_LOOKS_EVERY_S, max(0.0, until_s - monotonic()))
+                finished, _ = wait(running, left_s, FIRST_COMPLETED)
+                if not finished and until_s is not None and monotonic() >= until_s:
                     self.outcome.is_cut_short = True
                     return self.outcome
                 for future in finished:

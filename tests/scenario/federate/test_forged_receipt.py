@@ -106,7 +106,7 @@ def test_destroy_and_apply_take_nothing_away_on_the_receipts_word_alone(story: S
     forge(story, edit)
     refused = str(story.run("apply", "--yes", "--allow-delete", "*").error)
     assert f"The plan takes roles/browser on project/{PROJECT} from {pipeline['member']}" in refused
-    assert refused.count("only the receipt says") == 4
+    assert refused.count("only the receipt says") == 3
     forge(story, edit)
     told = story.done("destroy", "--yes")
     assert without_ours(story) == before
@@ -126,6 +126,22 @@ def test_a_former_member_of_another_pool_stays_when_its_successor_is_given(story
     story.done("apply", "--yes")
     browsers = next(one for one in ProjectPolicy(story.google, PROJECT).read_policy()["bindings"] if one["role"] == "roles/browser")
     assert pipeline["member"] in browsers["members"]
+
+
+@pytest.mark.parametrize("state", ["made", "undeleting"])
+def test_what_was_adopted_does_not_become_podpass_s_to_delete(story: Story, state: str) -> None:
+    pool = PoolName(PROJECT, story.name)
+    iam.create_pool(story.google, pool, {"displayName": "By hand", "description": "Everybody's"})
+    before = iam.get_pool(story.google, pool)
+    story.done("apply", "--yes", "--adopt")
+    forge(story, lambda receipt: receipt["entries"][f"pool/{story.name}"].update(state=state))
+    refused = str(story.run("apply", "--yes").error)
+    assert ("--adopt" if state == "made" else "--allow-undelete") + f" pool/{story.name}" in refused
+    if state == "made":
+        assert "The receipt says that podpass made it, but it does not bear the mark." in refused
+        story.done("apply", "--yes", "--adopt")
+    assert f"pool/{story.name}  stays: " in story.done("destroy", "--yes")
+    assert iam.get_pool(story.google, pool) == before
 
 
 @pytest.mark.parametrize("command", ["plan", "apply", "destroy"])

@@ -136,7 +136,7 @@ def test_a_pool_shared_by_two_clusters(story: Story) -> None:
     assert answer.error.full_code == "plan.shared-pool"
     assert story.sandbox.dump() == before
     story.write(google={"attributeMapping": {"google.subject": "'mine::' + assertion.sub"}})
-    story.done("apply", "--yes", "--adopt")
+    story.done("apply", "--yes", "--adopt", f"pool/{story.name}")
 
 
 def test_a_subject_over_127_bytes(story: Story) -> None:

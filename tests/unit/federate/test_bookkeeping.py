@@ -126,7 +126,8 @@ def test_a_receipt_comes_back_as_it_was_written() -> None:
     }
     book = EMPTY.with_entries({address: Entry(State.MADE, identity, uid="7") for address, identity in IDENTITIES.items()})
     moved = Entry(State.CREATING, now, former=({**now, "member": f"{PRINCIPAL}-2"},))
-    book = book.with_entries({**book.entries, own: moved, twin: Entry(State.MADE, now, selected=True)})
+    two = Entry(State.MADE, {**IDENTITIES["configmap/n/c"], "key": "other"})
+    book = book.with_entries({**book.entries, own: moved, twin: Entry(State.MADE, now, selected=True), "configmap/n/c-0a1b2c": two})
     assert Receipt.from_text(book.to_text(), origin="x") == book
     assert Receipt.from_text(book.to_text(), origin="x").to_text() == book.to_text()
 
@@ -195,6 +196,8 @@ def test_what_is_no_receipt_is_refused(text: str) -> None:
         (VIEWER, {"condition": {"resource": "all"}}),
         ("binding/n/a", {"member": f"{PRINCIPAL}\n\x1b[2J"}),
         ("binding/n/a", {"target": "account/x/../y"}),
+        (VIEWER, {"role": "roles/viewe"}),
+        ("configmap/n/c", {"name": ""}),
         ("binding/n/a", {"target": "project/demo-project"}),
         ("binding/n/a", {"role": "roles/owner"}),
         ("configmap/n/c", {"namespace": "n/secrets/precious?x="}),

@@ -7,7 +7,7 @@ import pytest
 from podpass.errors import UnsafePlanError
 from podpass.federate.allowances import Allowances, check_allowed
 from podpass.federate.apply import acts_of
-from podpass.federate.change import Action
+from podpass.federate.change import LOST_MARK, Action
 from podpass.federate.diff import changes, deletions, differences
 from podpass.federate.marks import Mark
 from podpass.federate.plan import Plan, Subject
@@ -45,13 +45,14 @@ def actions(resource: Resource, observed: Observed, book: Receipt) -> list[Actio
         (State.CREATING, Observed("present", AS_WANTED, OURS), []),
         (State.CREATING, Observed("present", AS_WANTED, None), [Action.ADOPT]),
         (State.CREATING, Observed("present", AS_WANTED, THEIRS), [Action.ADOPT]),
-        (State.UNDELETING, Observed("present", AS_WANTED, THEIRS), []),
-        (State.UNDELETING, Observed("present", {"displayName": "Old"}, None), [Action.UPDATE]),
+        (State.UNDELETING, Observed("present", AS_WANTED, OURS), []),
+        (State.UNDELETING, Observed("present", AS_WANTED, THEIRS), [Action.UNDELETE]),
+        (State.UNDELETING, Observed("present", {"displayName": "Old"}, None), [Action.UNDELETE]),
         (State.MADE, Observed("absent"), [Action.CREATE]),
         (State.MADE, Observed("deleted"), [Action.UNDELETE]),
         (State.MADE, Observed("present", AS_WANTED, OURS), []),
         (State.MADE, Observed("present", {**AS_WANTED, "disabled": True}, OURS), [Action.UPDATE]),
-        (State.MADE, Observed("present", {"displayName": "Demo"}, None), [Action.UPDATE]),
+        (State.MADE, Observed("present", {"displayName": "Demo"}, None), [Action.ADOPT]),
         (State.MADE, Observed("present", AS_WANTED, THEIRS), [Action.ADOPT]),
         (State.ADOPTED, Observed("present", {"displayName": "Demo", "description": "by hand"}, None), []),
         (State.ADOPTED, Observed("present", {"displayName": "Other"}, None), [Action.UPDATE]),
@@ -60,6 +61,24 @@ def actions(resource: Resource, observed: Observed, book: Receipt) -> list[Actio
 )
 def test_whose_a_thing_is_decides_what_happens_to_it(state: State | None, observed: Observed, expected: list[Action]) -> None:
     assert actions(POOL, observed, receipt(**({"pool": state} if state else {}))) == expected
+
+
+def test_what_lost_its_mark_is_kept_in_line_by_whoever_knows_it_and_else_asked_about() -> None:
+    """With the mark restored it would be podpass's to delete, and `adopted` is soon changed into `made`."""
+    (pool,) = changes([POOL], {POOL.address: Observed("present", AS_WANTED)}, receipt(pool=State.MADE))
+    assert (pool.action, pool.owner, pool.is_anothers) == (Action.ADOPT, LOST_MARK, False)
+    for kind, uid, expected in (
+        ("account", "7", []),
+        ("account", None, [Action.ADOPT]),
+        ("configmap", "7", [Action.UPDATE]),
+        ("configmap", None, [Action.ADOPT]),
+        ("bucket", "7", [Action.ADOPT]),
+        ("object", None, [Action.UPDATE]),
+    ):
+        thing = Resource(f"{kind}/x", {}, {"content": "now"} if kind in {"object", "configmap"} else {})
+        book = Receipt("demo", "cluster-a", "p").with_entries({thing.address: Entry(State.MADE, {}, uid=uid)})
+        found = changes([thing], {thing.address: Observed("present", {"content": "before"}, uid="7")}, book)
+        assert [one.action for one in found] == expected, (kind, uid)
 
 
 @pytest.mark.parametrize("state", [None, State.CREATING, State.MADE])

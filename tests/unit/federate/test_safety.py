@@ -8,7 +8,7 @@ from podpass.config.federation import Federation, IssuerSettings, Workload
 from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
 from podpass.federate import safety
 from podpass.federate.allowances import Allowances, check_allowed
-from podpass.federate.change import OWN_MARK, Action, Change
+from podpass.federate.change import LOST_MARK, OWN_MARK, Action, Change
 from podpass.federate.facts import Facts
 from podpass.federate.marks import Mark
 from podpass.federate.objection import Objection, stop
@@ -223,6 +223,7 @@ def test_the_refusals_say_which_word_is_wanted() -> None:
         Change("pool/c", Action.ADOPT, {}, owner="it carries the mark of federation f of cluster c"),
         Change("pool/d", Action.ADOPT, {}),
         Change("pool/e", Action.ADOPT, {}, owner="it carries the mark of federation f of this cluster"),
+        Change("pool/f", Action.ADOPT, {}, owner=LOST_MARK),
     )
     with pytest.raises(UnsafePlanError) as caught:
         check_allowed(plan(*changes), Allowances())
@@ -232,6 +233,7 @@ def test_the_refusals_say_which_word_is_wanted() -> None:
     assert "--allow-undelete pool/b" in text
     assert "podpass did not make it; it carries the mark of federation f of cluster c.\n    Choose another name. Adopted, it would" in text
     assert "podpass did not make it.\n" in text
+    assert "pool/f exists already. The receipt says that podpass made it, but it does not bear the mark.\n" in text
     assert "pool/e exists already, for another federation of this cluster." in text
 
 
