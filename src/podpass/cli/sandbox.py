@@ -6,9 +6,9 @@ import os
 import shlex
 import signal
 import subprocess
-import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from typing import Any
 import click
 
 from podpass.errors import ConfigError
+from podpass.net.flights import Pool
 
 ENVIRONMENT_FILE = "environment.json"
+_LOOKS_EVERY_S = 0.1
 _PROMPT = 'case $PS1 in "(sandbox) "*) ;; *) PS1="(sandbox) $PS1" ;; esac'
 """What bash runs before each prompt: the environment can bring that, and no prompt, which the shell's own files would overwrite."""
 _PROMPT_OF_SHELL = f'if [ -n "${{PS1-}}" ]; then {_PROMPT}; fi'
@@ -94,8 +96,16 @@ def execute(cmd: tuple[str, ...], **settings: Any) -> None:  # noqa: ANN401 - cl
                 f"{cmd[0]!r} cannot be run.", f"{error.strerror}.", "Name a program that is on PATH.", code="config.command"
             ) from error
         adopt(child)
-        code = child.wait()
+        code = _end_of(child)
     click.get_current_context().exit(code if code >= 0 else 128 - code)
+
+
+def _end_of(child: "subprocess.Popen[bytes]") -> int:
+    """Wait for a process. What is to be passed on to it may come just before a wait, which it would not end: so look up now and then."""
+    ended = Pool("podpass-child", 1).launch(child.wait)
+    while True:
+        with suppress(TimeoutError):
+            return ended.result(_LOOKS_EVERY_S)
 
 
 @contextmanager
@@ -137,9 +147,9 @@ def run(state_dir: Path | None, **settings: Any) -> None:  # noqa: ANN401 - clic
     """Run a sandbox until it is interrupted."""
     if settings["kubeconfig"] and settings["control_plane"]:
         raise click.UsageError("--kubeconfig and --control-plane exclude each other: both say which cluster it is.")
-    ended = threading.Event()
+    told: list[int] = []  # no lock: a handler runs between any two steps of the very thread that would hold it
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda number, _: told.append(number))
     with hosted(state_dir=state_dir.absolute() if state_dir else None, **settings) as sandbox:
         environment = sandbox.environment()
         if state_dir:
@@ -149,7 +159,8 @@ def run(state_dir: Path | None, **settings: Any) -> None:  # noqa: ANN401 - clic
             click.echo("The sandbox is up. Enter it from another terminal with these lines:")
             click.echo(_exports(environment))
         click.echo("Ctrl-C ends it.")
-        ended.wait()
+        while not told:
+            time.sleep(_LOOKS_EVERY_S)
         if state_dir:  # while it is locked still: the next one may wait for it
             (state_dir / ENVIRONMENT_FILE).unlink(missing_ok=True)
     click.echo(f"The sandbox has ended; {state_dir} keeps what was in it." if state_dir else "The sandbox has ended.")

@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from podpass.cli.sandbox import _PROMPT, _PROMPT_OF_SHELL
+from podpass.cli.sandbox import _PROMPT, _PROMPT_OF_SHELL, _end_of, _signals_for_the_child
 from podpass.sandbox.node.lease import LOCK, sweep
 
 
@@ -64,6 +65,16 @@ def test_a_state_directory_has_one_sandbox_at_a_time_and_no_ghosts(tmp_path: Pat
     sweep(tmp_path, "podpass-sandbox-")
     assert left
     assert not any(each.exists() for each in left), "the next start takes away what a killed one has left"
+
+
+def test_a_signal_that_ends_no_wait_reaches_the_command_all_the_same() -> None:
+    """As one does not that comes just before the wait begins, or that another thread takes."""
+    with _signals_for_the_child() as adopt, subprocess.Popen(["sleep", "60"]) as child:
+        adopt(child)
+        teller = threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM))
+        teller.start()
+        assert _end_of(child) == -signal.SIGTERM
+        teller.join()
 
 
 @pytest.mark.parametrize("how", ["exec", "env"])

@@ -146,12 +146,17 @@ def void(_: object) -> None:
     """Drop a value."""
 
 
-def test_ctrl_c_does_not_wait_for_ever_for_what_has_been_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wakes", [True, False])
+def test_ctrl_c_does_not_wait_for_ever_for_what_has_been_sent(monkeypatch: pytest.MonkeyPatch, *, wakes: bool) -> None:
+    """Nor where the signal ends no wait, as one that comes just before it begins does not."""
     end = threading.Event()
 
     def act(_: Step) -> Mapping[str, str]:
-        os.kill(os.getpid(), signal.SIGINT)
-        end.wait()
+        if wakes:
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        end.wait(60)
         return {}
 
     monkeypatch.setattr("podpass.federate.run.GRACE", NO_TIME)
