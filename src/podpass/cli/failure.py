@@ -11,6 +11,7 @@ import click
 
 from podpass.cli.wrapping import wrap
 from podpass.errors import ConfigError, PodpassError
+from podpass.names.quoting import printable
 
 FAILED, WRONG_USAGE = 1, 2
 _OF_PODPASS = frozenset({"-v", "--verbose", "--no-color", "--log-format", "--version"})
@@ -58,7 +59,7 @@ def helped(error: click.ClickException) -> click.ClickException:
 def _fitted(text: str, *, first: int = 0) -> str:
     """Wrap each line of a text below its own beginning; a text for a file or a pipe stays as it is."""
     if not sys.stderr.isatty():
-        return text
+        return printable(text)
     lines = []
     for line in text.split("\n"):
         words = line.lstrip(" ")

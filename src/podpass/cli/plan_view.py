@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from podpass.cli.wrapping import WIDTH, wrap
+from podpass.names.quoting import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,7 @@ def _hint(change: "Change") -> str:
 
 def _field(field: "FieldChange") -> Text:
     """Return a field's change in one line, or in three where it is long."""
-    before, after = (_value(field.name, value) for value in (field.before, field.after))
+    before, after = (printable(_value(field.name, value)) for value in (field.before, field.after))
     if len(field.name) + len(before) + len(after) <= _LONG:
         return Text.assemble(f"      {field.name}: ", (before, "red"), " -> ", (after, "green"))
     return Text.assemble(f"      {field.name}:\n        - ", (before, "red"), "\n        + ", (after, "green"))

@@ -6,6 +6,8 @@ import shutil
 import textwrap
 from typing import Final
 
+from podpass.names.quoting import printable
+
 WIDTH: Final = 80
 _COMMAND: Final = re.compile(r"`[^`\n]+`")
 _NO_BREAK_SPACE: Final = "\N{NO-BREAK SPACE}"
@@ -25,7 +27,7 @@ def wrap(text: str, *, first: int = 0, rest: int = 0, columns: int | None = None
         rest: How far the other lines are indented.
         columns: The width; None for the terminal's.
     """
-    whole = _COMMAND.sub(lambda command: command[0].replace(" ", _NO_BREAK_SPACE), text)
+    whole = _COMMAND.sub(lambda command: command[0].replace(" ", _NO_BREAK_SPACE), printable(text))
     wrapped = textwrap.fill(
         whole,
         max(columns or width(), rest + 20),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_NAME = re.compile("[a-z0-9-]+")
 _DESCRIPTION = re.compile(r"Made by podpass: federation (?P<federation>[a-z0-9-]+), cluster (?P<cluster>[a-z0-9-]+)\.")
 # Google: a label's value has lower-case letters, digits, - and _. A federation's name is a DNS label, which fits.
 _FEDERATION, _CLUSTER = "podpass-federation", "podpass-cluster"
@@ -62,7 +63,9 @@ class Mark:
 
     @classmethod
     def _from(cls, pairs: Mapping[str, str], federation: str, cluster: str) -> "Mark | None":
-        return cls(pairs[federation], pairs[cluster]) if federation in pairs and cluster in pairs else None
+        found = cls(pairs.get(federation, ""), pairs.get(cluster, ""))
+        # Others may write annotations, and what they write is shown to people.
+        return found if _NAME.fullmatch(found.federation) and _NAME.fullmatch(found.cluster) else None
 
     def signed(self, other: "Mark | None") -> bool:
         """Whether `other`, as it was read, is this mark."""

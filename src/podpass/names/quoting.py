@@ -4,6 +4,13 @@
 from typing import Final
 
 _LIMIT_CHARS: Final = 200
+# What a terminal would obey, not show: C0 without tab and line feed, DEL, C1.
+_CONTROL: Final = dict.fromkeys([*(set(range(0x20)) - {0x09, 0x0A}), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
+
+
+def printable(text: str) -> str:
+    """Return a text with the characters replaced that a terminal would obey: others may have written parts of it."""
+    return text.translate(_CONTROL)
 
 
 def quoted(text: str) -> str:

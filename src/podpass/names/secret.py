@@ -4,12 +4,12 @@
 import re
 from typing import Generic, NoReturn, TypeVar, final
 
+from podpass.names.quoting import printable
+
 T = TypeVar("T", str, bytes)
 
 # A JWS or JWT in compact form, Google's access and refresh tokens, and whatever stands behind the word Bearer or Basic.
 _CREDENTIALS = r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)*|ya29\.[\w.-]+|1//[\w-]{20,}|(?<=Bearer )\S+|(?<=Basic )\S+"
-# What a terminal would obey, not show: C0 without tab and line feed, DEL, C1.
-_CONTROL = dict.fromkeys([*(set(range(0x20)) - {0x09, 0x0A}), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
 # The search takes time by the square of what looks like the beginning of a token; no message is quoted at such a length anyway.
 _READ_LIMIT_CHARS = 4096
 
@@ -19,7 +19,7 @@ def redact(text: str) -> str:
 
     Words beyond the first 4096 characters are left out, and characters that a terminal would obey are replaced.
     """
-    return re.sub(_CREDENTIALS, "…", text[:_READ_LIMIT_CHARS]).translate(_CONTROL)
+    return printable(re.sub(_CREDENTIALS, "…", text[:_READ_LIMIT_CHARS]))
 
 
 @final

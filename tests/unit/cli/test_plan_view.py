@@ -2,6 +2,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -69,6 +70,14 @@ def test_values_are_told_as_people_read_them() -> None:
     assert re.search(r"content: 3 characters, sha256 [0-9a-f]{8} -> 4 characters, sha256 [0-9a-f]{8}", " ".join(text.split()))
     assert "attributeCondition:\n        - assertion.sub == 'xxx" in text
     assert "\n        + true\n" in text
+
+
+def test_what_a_terminal_would_obey_is_not_told_as_it_is() -> None:
+    """Whoever may write a config map or a provider's condition must not write on the operator's screen."""
+    field = FieldChange("attributeCondition", "\x1b[2Jtrue", json.dumps({"keys": [{"kid": "\x1b[2J"}]}))
+    change = Change("provider/cluster", Action.UPDATE, {}, fields=(field, replace(field, name="content")))
+    plan = Plan(SUBJECT, (), (change,), (Caution("other-pool", "\x1b]0;all is well\x07"),))
+    assert not {"\x1b", "\x07"} & set(shown(plan))
 
 
 def test_a_long_value_is_told_whole_since_it_may_differ_at_its_end() -> None:

@@ -15,6 +15,7 @@ def test_nothing_is_not_a_mark() -> None:
     assert Mark.in_description("Workload Identity demo") is None
     assert Mark.in_labels(None) is None
     assert Mark.in_annotations({"podpass.dev/federation": "demo"}) is None
+    assert Mark.in_annotations({"podpass.dev/federation": "demo\x1b[2J", "podpass.dev/cluster": "c"}) is None
     assert not MARK.signed(None)
 
 
