@@ -64,10 +64,13 @@ class SidecarProcess:
 
 @contextmanager
 def metadata_sidecar(
-    *flags: str, environment: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "podpass.cli")
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "podpass.cli"),
+    options: Sequence[str] = ("--verbose",),
 ) -> Iterator[SidecarProcess]:
-    """Run one; it has ended when the context ends. `program` is what Python runs."""
-    command = [sys.executable, *program, "--verbose", "metadata-server", "--listen=127.0.0.1:0", *flags]
+    """Run one; it has ended when the context ends. `program` is what Python runs, `options` are those of every command."""
+    command = [sys.executable, *program, *options, "metadata-server", "--listen=127.0.0.1:0", *flags]
     with subprocess.Popen(command, env={**os.environ, **(environment or {})}, stderr=subprocess.PIPE, text=True) as process:
         try:
             sidecar = SidecarProcess(process)

@@ -73,8 +73,8 @@ def acting(token_file: Path) -> Iterator[SidecarProcess]:
 
 @pytest.fixture(scope="module")
 def direct(token_file: Path) -> Iterator[SidecarProcess]:
-    """The sidecar of a pod that is its own principal."""
-    with metadata_sidecar(*federated(PROVIDER, token_file)) as sidecar:
+    """The sidecar of a pod that is its own principal. As in a pod it is told no `--verbose`, and says where it listens all the same."""
+    with metadata_sidecar(*federated(PROVIDER, token_file), options=()) as sidecar:
         yield sidecar
 
 

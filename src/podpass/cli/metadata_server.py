@@ -2,6 +2,7 @@
 """`podpass metadata-server`: Google's metadata server for one pod, as a sidecar."""
 
 import asyncio
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -58,6 +59,7 @@ def command(
     from podpass.metadata.address import Address, bind, listen, require_own_network
 
     require_own_network()
+    _tell_what_is_served()
     with ExitStack() as stack:
         listening = stack.enter_context(bind(Address.parse(listen_on), insecure_any_address=insecure_any_address))
         health = stack.enter_context(listen(Address.parse(health_listen))) if health_listen else None
@@ -68,6 +70,13 @@ def command(
             await serve(_sidecar(_settings(options)), listening, health)
 
         asyncio.run(run())
+
+
+def _tell_what_is_served() -> None:
+    """Have where it listens and whom the pod acts as in the log: a server that says nothing looks like one that hangs."""
+    served = logging.getLogger("podpass.metadata")
+    if not served.isEnabledFor(logging.INFO):
+        served.setLevel(logging.INFO)
 
 
 def _check(listen_on: str) -> int:
