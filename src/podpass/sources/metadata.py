@@ -18,6 +18,7 @@ from podpass.errors import ConfigError, SourceUnavailableError, UnavailableError
 from podpass.google.backoff import Attempts, Pacing, retry_after_s
 from podpass.names import Secret
 from podpass.names.secret import redact
+from podpass.net.deadline import Deadline
 
 if TYPE_CHECKING:  # costs more to import than all of this room, and serves it once an hour
     import httpx2
@@ -32,6 +33,8 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})
 _PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 # A server of a new pod takes a moment to be ready. [M] Whoever waits here is a request of a workload, so the patience is short.
 _PACING: Final = Pacing(first=timedelta(milliseconds=200), longest=timedelta(seconds=2), within=timedelta(seconds=8))
+# What the last try has at least.
+_LEAST_S: Final = 1.0
 _LIMIT_BYTES: Final = 64 * 1024
 _WORDS_LIMIT_CHARS: Final = 600
 _CODE: Final = "credential.metadata"
@@ -82,10 +85,11 @@ class MetadataSource:
         # No TLS is spoken here, so no authority is trusted; reading the machine's would cost more than the question.
         nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         headers = {"metadata-flavor": "Google", "accept-encoding": "identity"}
-        with httpx2.Client(verify=nobody, trust_env=False, follow_redirects=False, headers=headers) as http:
+        deadline = Deadline(max(self.pacing.within.total_seconds(), _LEAST_S))
+        with deadline, httpx2.Client(verify=nobody, trust_env=False, follow_redirects=False, headers=headers) as http:
             while True:
                 try:
-                    return self._once(http, url, attempts)
+                    return self._once(http, url, attempts, deadline)
                 except (UnreachableError, UnavailableError) as error:
                     if not attempts.pause(at_least=error.retry_after_s if isinstance(error, UnavailableError) else 0.0):
                         raise
@@ -93,13 +97,17 @@ class MetadataSource:
     def __str__(self) -> str:
         return f"metadata server {self.host}"
 
-    def _once(self, http: "httpx2.Client", url: str, attempts: Attempts) -> Secret[str]:
+    def _once(self, http: "httpx2.Client", url: str, attempts: Attempts, deadline: Deadline) -> Secret[str]:
         import httpx2  # noqa: PLC0415 - see above
 
         try:
-            with http.stream("GET", url, timeout=max(attempts.remaining, 1.0)) as response:
+            timeout = max(attempts.remaining, _LEAST_S)
+            with http.stream("GET", url, timeout=timeout, extensions={"trace": deadline.trace}) as response:
                 self._check(response)
                 text = _text(response, attempts)
+            # A body that ends with its connection looks whole when the connection is cut.
+            if deadline.is_over:
+                raise _not_in_time()
         except httpx2.RequestError as error:
             raise self._unreachable(error) from error
         except (httpx2.InvalidURL, UnicodeError):  # no address after all, or labels that no name has: 999.1.1.1, a..b
@@ -163,8 +171,12 @@ def _text(response: "httpx2.Response", attempts: Attempts) -> str:
         if len(content) > _LIMIT_BYTES:
             raise UnexpectedAnswerError("The answer of the metadata server is too large.", f"podpass reads {_LIMIT_BYTES} bytes at most.")
         if not attempts.remaining:
-            raise UnreachableError("The metadata server gave no whole answer in time.", "", "Check what answers in its place.")
+            raise _not_in_time()
     return content.decode("utf-8", "replace").strip()
+
+
+def _not_in_time() -> UnreachableError:
+    return UnreachableError("The metadata server gave no whole answer in time.", "", "Check what answers in its place.")
 
 
 def _words(text: str) -> str:

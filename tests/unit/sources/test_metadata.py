@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metadata server as a source, against a real HTTP server: what is asked, what is believed, and what an error says."""
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -68,6 +70,9 @@ def refusal(source: MetadataSource, kind: type[PodpassError]) -> PodpassError:
     assert type(caught.value) is kind
     assert "eyJ" not in str(caught.value)
     return caught.value
+
+
+SHORT = timedelta(milliseconds=200)
 
 
 def test_it_asks_as_clients_of_google_do(source: MetadataSource, server: LoopbackServer) -> None:
@@ -189,11 +194,38 @@ def test_an_answer_that_drips_is_given_up_at_the_deadline(server: LoopbackServer
                 return
 
     turns.replies = [Reply(200, drip(), FLAVOR)]
-    pacing = Pacing(within=timedelta(milliseconds=200))
     try:
-        refusal(MetadataSource(AUDIENCE, server.url.removeprefix("http://"), pacing), UnreachableError)
+        refusal(MetadataSource(AUDIENCE, server.url.removeprefix("http://"), Pacing(within=SHORT)), UnreachableError)
     finally:
         given_up.set()
+
+
+def test_so_is_one_whose_head_drips() -> None:
+    given_up = threading.Event()
+
+    def serve() -> None:
+        with suppress(OSError):
+            while not given_up.is_set():
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+                    while not given_up.wait(0.02):
+                        connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        asking = threading.Thread(
+            target=refusal, args=(MetadataSource(AUDIENCE, host, Pacing(within=SHORT)), UnreachableError), daemon=True
+        )
+        asking.start()
+        asking.join(30)
+        is_over = not asking.is_alive()
+        given_up.set()
+        socket.create_connection(listener.getsockname()).close()
+        serving.join(30)
+    assert is_over
 
 
 @pytest.mark.parametrize(
