@@ -16,6 +16,7 @@ from moving_load import Reader, Workload, caller, loaded
 from podpass.config.federation import Federation
 from podpass.config.reading import load
 from podpass.errors import ConfigError
+from podpass.federate.allowances import Allowances
 from podpass.federate.apply import apply
 from podpass.federate.issuer_move import IssuerMove, MovePhase
 from podpass.federate.planning import prepare
@@ -26,7 +27,6 @@ from podpass.federate.rotation.issuer.ledger import MoveLedger
 from podpass.federate.rotation.issuer.sides import MoveSides
 from podpass.federate.rotation.issuer.walk import MoveWalk
 from podpass.federate.rotation.servers import ControlPlane
-from podpass.federate.allowances import Allowances
 from podpass.google import operator
 from podpass.google.rest import GoogleClient, new_http
 from podpass.kube.client import KubeClient
