@@ -74,6 +74,14 @@ def test_the_list_of_subcommands_is_not_cut_off() -> None:
         assert "...\n" not in CliRunner().invoke(podpass, [group, "--help"]).output.partition("Commands:")[2]
 
 
+def until_asleep(process: "subprocess.Popen[str]") -> None:
+    """Wait until a process waits: a signal that comes just before that would not end the wait."""
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_mistyped_command_is_told_which_was_meant() -> None:
     assert "No such command 'plna'. Did you mean 'plan'?" in CliRunner().invoke(podpass, ["plna"]).output
     assert "Did you mean" not in CliRunner().invoke(podpass, ["xyzzy"]).output
@@ -160,6 +168,7 @@ def test_a_command_that_is_told_to_end_says_so_and_no_more(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "podpass.yaml")  # reading it waits for ever
     process = subprocess.Popen([PROGRAM, "plan"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     writer = met_by_a_reader(tmp_path / "podpass.yaml")
+    until_asleep(process)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     os.close(writer)
