@@ -60,7 +60,8 @@ class JobController:
             waits = [await self._settle(client, job) for job in self._jobs.all() if self._pods.listed]
             due_s = min((wait for wait in waits if wait is not None), default=None)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._happened.wait(), due_s)
+                async with asyncio.timeout(due_s):  # wait_for swallows a cancellation that comes with the event, until Python 3.12
+                    await self._happened.wait()
 
     async def _settle(self, client: ClusterClient, job: Json) -> float | None:
         """Do what a job needs; return in how many seconds to look again."""

@@ -78,7 +78,8 @@ class PodNetwork:
         network = cls(address, (*_ENTER, "--target", str(pause.pid), *user, "--net"), (pause, ours))
         try:
             ours.setblocking(False)
-            ready = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(ours, 1), _TIME_LIMIT_S)
+            async with asyncio.timeout(_TIME_LIMIT_S):
+                ready = await asyncio.get_running_loop().sock_recv(ours, 1)
             ours.settimeout(_TIME_LIMIT_S)
         except BaseException:
             await network.close()

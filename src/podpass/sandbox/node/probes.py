@@ -61,7 +61,8 @@ class Probe:
 
     async def _ask(self) -> bool:
         try:
-            self.complaint = await asyncio.wait_for(self._check(), self._limit_s)
+            async with asyncio.timeout(self._limit_s):  # wait_for swallows a cancellation that comes with the answer, until Python 3.12
+                self.complaint = await self._check()
         except TimeoutError:
             self.complaint = f"no answer within {self._limit_s:.0f} s"
         except OSError as error:

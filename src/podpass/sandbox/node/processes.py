@@ -139,7 +139,8 @@ class Process:
         """Ask it to end (SIGTERM), and after `grace_s` seconds kill it; return the exit code."""
         self.signal(signal.SIGTERM)
         try:
-            return await asyncio.wait_for(self.wait(), grace_s)
+            async with asyncio.timeout(grace_s):
+                return await self.wait()
         except TimeoutError:
             self.signal(signal.SIGKILL)
             return await self.wait()

@@ -79,6 +79,31 @@ def test_command_that_does_not_end_in_time_has_failed() -> None:
     assert verdicts("Liveness", spec, Container(), 1) == [(False, "no answer within 0 s")]
 
 
+def test_probe_that_is_cancelled_as_an_answer_comes_asks_no_more() -> None:
+    """It went on for ever, and the end of the node agent waited for it."""
+
+    async def story() -> bool:
+        answer: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        container = Container()
+
+        async def execute(command: list[str]) -> tuple[int, str]:
+            container.commands.append(command)
+            return await answer if len(container.commands) == 1 else await asyncio.Future()
+
+        container.execute = execute  # type: ignore[method-assign]
+        probe = Probe("Readiness", {**QUICK, **COMMAND, "successThreshold": 2}, container)
+        asking = asyncio.ensure_future(anext(probe.verdicts()))
+        while not container.commands:  # noqa: ASYNC110 - the turns of the loop are the point
+            await asyncio.sleep(0)
+        answer.set_result((0, ""))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait({asking}, timeout=30)
+        return asking.cancelled()
+
+    assert asyncio.run(story())
+
+
 @asynccontextmanager
 async def server(answer: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
     """Answer every request with these bytes; yield the port, and the requests so far."""
