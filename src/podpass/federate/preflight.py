@@ -19,7 +19,7 @@ from podpass.kube.reviews import Access, may
 def lacking(
     google: GoogleClient, changes: Iterable[Change], project: str, asked: Mapping[str, frozenset[str]] | None = None
 ) -> tuple[Objection, ...]:
-    """Return an objection for each permission that the changes need and the operator lacks.
+    """Return an objection for each permission that the changes need and the operator lacks, and for each bucket that is not there.
 
     Args:
         google: Google, as the operator.
@@ -34,7 +34,34 @@ def lacking(
             found = _missing(google, where, users)
             if found is not None:
                 missing[where] = found
-    return permissions.lacking(known, project, missing)
+    return (*permissions.lacking(known, project, missing), *_absent_buckets(google, known))
+
+
+def _absent_buckets(google: GoogleClient, changes: tuple[Change, ...]) -> tuple[Objection, ...]:
+    """Object to grants on buckets that nobody has and the plan does not make: a mistyped one would stop apply half way."""
+    made = {change.address for change in changes if change.kind is Kind.BUCKET}
+    granted: dict[str, str] = {}
+    for change in changes:
+        target = str(change.identity.get("target", ""))
+        if change.action is Action.CREATE and target.startswith("bucket/") and target not in made:
+            granted.setdefault(target, change.address)
+    return tuple(
+        Objection(
+            "config.no-bucket",
+            f"There is no {target.replace('/', ' ')}.",
+            f"{address} needs it, and podpass makes no bucket but the issuer's.",
+            "Correct it in the federation file, or make it: `gcloud storage buckets create`.",
+        )
+        for target, address in granted.items()
+        if not _is_bucket(google, target.partition("/")[2])
+    )
+
+
+def _is_bucket(google: GoogleClient, name: str) -> bool:
+    try:
+        return storage.get_bucket(google, name) is not None
+    except GoogleRefusedError:  # somebody else's, perhaps: a call will tell
+        return True
 
 
 def unknown_roles(google: GoogleClient, changes: Iterable[Change]) -> tuple[Objection, ...]:

@@ -58,6 +58,15 @@ def test_a_mistyped_role(story: Story) -> None:
         assert "[config.role]" in said
 
 
+def test_a_mistyped_bucket(story: Story) -> None:
+    story.content["spec"]["workloads"][0]["grants"] = [{"role": "roles/storage.objectViewer", "bucket": "holiday-photoz"}]
+    story.file.write_text(yaml.safe_dump(story.content))
+    for command in ("plan", "apply"):
+        said = refused(story, command)
+        assert "There is no bucket holiday-photoz." in said
+        assert "[config.no-bucket]" in said
+
+
 def test_a_dead_cluster(story: Story, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
