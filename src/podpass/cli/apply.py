@@ -61,8 +61,8 @@ def command(
             prepared = prepare(session.federation, session.google, session.cluster)
         if kept:
             check_no_drift(kept, prepared.plan)
-        show_plan(prepared.plan, console(), session.where)
         allowances = Allowances(allow_delete, allow_undelete, adopt)
+        show_plan(prepared.plan, console(), session.where, allowances)
         prepared.check_applicable()
         check_allowed(prepared.plan, allowances)
         if prepared.plan.changes:

@@ -21,6 +21,7 @@ from podpass.names.quoting import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from podpass.federate.allowances import Allowances
     from podpass.federate.change import Change, FieldChange
     from podpass.federate.plan import Plan, Subject
     from podpass.federate.run import Event
@@ -58,11 +59,11 @@ def show_subject(subject: "Subject", out: Console, cluster: str = "") -> None:
     out.print()
 
 
-def show_plan(plan: "Plan", out: Console, cluster: str = "") -> None:
-    """Print what would change, and what a reader should know."""
+def show_plan(plan: "Plan", out: Console, cluster: str = "", allowances: "Allowances | None" = None) -> None:
+    """Print what would change, and what a reader should know; where the operator has not allowed something yet, how it is allowed."""
     show_subject(plan.subject, out, cluster)
     for change in plan.changes:
-        _show_change(change, out)
+        _show_change(change, out, allowances)
     if plan.changes:
         out.print()
     for caution in plan.warnings:
@@ -88,11 +89,19 @@ def summary(plan: "Plan") -> str:
     return "To do: " + ", ".join(f"{_LOOKS[action.value][2]} {count}" for action, count in counts.items()) + "."
 
 
-def _show_change(change: "Change", out: Console) -> None:
-    sign, colour, _, _ = _LOOKS[change.action.value]
-    out.print(Text.assemble((f"  {sign} ", colour), change.address, (_hint(change), "dim")), soft_wrap=True)
+def _show_change(change: "Change", out: Console, allowances: "Allowances | None" = None) -> None:
+    sign, colour, verb, _ = _LOOKS[change.action.value]
+    hint = f"  {verb}" if _is_granted(change, allowances) else _hint(change)
+    out.print(Text.assemble((f"  {sign} ", colour), change.address, (hint, "dim")), soft_wrap=True)
     for field in change.fields:
         out.print(_field(field), soft_wrap=True)
+
+
+def _is_granted(change: "Change", allowances: "Allowances | None") -> bool:
+    """Say whether what has to be allowed is: the plan need not ask for it any more."""
+    from podpass.federate.allowances import is_allowed
+
+    return change.action in {"undelete", "adopt"} and allowances is not None and is_allowed(change, allowances)
 
 
 def _hint(change: "Change") -> str:

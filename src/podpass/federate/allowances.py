@@ -28,6 +28,11 @@ def check_allowed(plan: Plan, allowances: Allowances) -> None:
     stop([objection for change in plan.changes if (objection := _not_allowed(change, allowances))])
 
 
+def is_allowed(change: Change, allowances: Allowances) -> bool:
+    """Tell whether a change may be made without another word of the operator's."""
+    return _not_allowed(change, allowances) is None
+
+
 def _not_allowed(change: Change, allowances: Allowances) -> Objection | None:
     if change.is_unwitnessed:
         return None if change.address in allowances.delete else _unwitnessed(change)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from podpass.cli.plan_view import console, show_plan, summary
 from podpass.cli.wrapping import WIDTH
+from podpass.federate.allowances import Allowances
 from podpass.federate.change import Action, Change, FieldChange
 from podpass.federate.plan import Caution, Plan, Subject
 
@@ -37,9 +38,9 @@ CHANGES = (
 PLAN = Plan(SUBJECT, (), CHANGES, (Caution("no-condition", "Everybody " * 20),))
 
 
-def shown(plan: Plan) -> str:
+def shown(plan: Plan, allowances: Allowances | None = None) -> str:
     out = io.StringIO()
-    show_plan(plan, Console(file=out, width=WIDTH, highlight=False))
+    show_plan(plan, Console(file=out, width=WIDTH, highlight=False), allowances=allowances)
     return out.getvalue()
 
 
@@ -60,6 +61,13 @@ def test_each_action_has_its_sign_and_says_what_it_wants() -> None:
         "  - grant/workload-",
     ):
         assert line in text
+
+
+def test_what_is_allowed_is_not_asked_for_again() -> None:
+    text = shown(PLAN, Allowances(undelete=("pool/*",), adopt=()))
+    assert "  ^ pool/r  undelete\n" in text
+    assert "  = bucket/b  exists, needs --adopt\n" in text
+    assert "  = bucket/b  adopt\n" in shown(PLAN, Allowances(adopt=("*",)))
 
 
 def test_values_are_told_as_people_read_them() -> None:
