@@ -67,6 +67,29 @@ def test_an_account_that_somebody_disabled_is_named_with_the_command_that_enable
     assert f"`gcloud iam service-accounts enable {email}`" in out
 
 
+def test_an_account_that_somebody_deleted_is_named(story: Story) -> None:
+    story.content["spec"]["workloads"][0]["googleServiceAccount"] = account = f"{story.name}-sa"
+    story.file.write_text(yaml.safe_dump(story.content))
+    story.done("apply", "--yes")
+    email = f"{account}@demo-project.iam.gserviceaccount.com"
+    story.google.call(Request("DELETE", "iam", f"/v1/projects/-/serviceAccounts/{email}", "delete an account"))
+    found, out = examined(story)
+    assert found == CLUSTER + WORKLOAD[:5] + ["✗ binding"]
+    assert f"The Google account {email} is absent." in " ".join(out.split())
+    assert "Next: Run `podpass apply`." in out
+
+
+def test_what_was_destroyed_comes_back_by_the_command_that_is_named(story: Story) -> None:
+    story.done("apply", "--yes")
+    story.done("destroy", "--yes")
+    found, out = examined(story)
+    assert found == ["✓ issuer", "✗ provider"]
+    asked = ("--allow-undelete", f"pool/{story.name}", "--allow-undelete", "provider/cluster")
+    assert f"Run `podpass apply {' '.join(asked)}`." in " ".join(out.split())
+    story.done("apply", "--yes", *asked)
+    assert examined(story)[0] == CLUSTER + WORKLOAD
+
+
 def test_before_apply_the_pool_is_missing(story: Story) -> None:
     found, out = examined(story)
     assert found == ["✓ issuer", "✗ provider"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from podpass.errors import KeySetError, NeighbourError, UnreachableError
+from podpass.federate.change import Action
 from podpass.federate.doctor.link import Link, until_broken
 from podpass.federate.doctor.patient import Patient
 from podpass.federate.resource import Kind
@@ -34,7 +35,7 @@ def _provider(patient: Patient) -> Link:
     for kind in kinds:
         seen, theirs = patient.seen(kind), patient.is_referred(kind)
         if seen.status != "present":
-            return Link("provider", "failed", f"The {kind} is {seen.status}.", "Run `podpass apply`.")
+            return Link("provider", "failed", f"The {kind} is {seen.status}.", _bring_back(patient))
         if seen.body.get("disabled"):
             cure = "whoever keeps it can enable it." if theirs else "`podpass apply` enables it."
             return Link("provider", "failed", f"The {kind} is disabled.", f"Find out who disabled it, and why; {cure}")
@@ -46,6 +47,12 @@ def _provider(patient: Patient) -> Link:
         fields = ", ".join(sorted(drift))
         return Link("provider", "failed", f"It is not as the file says: {fields}.", "Run `podpass plan`, then `podpass apply`.")
     return Link("provider", "passed", str(patient.provider().name.provider))
+
+
+def _bring_back(patient: Patient) -> str:
+    """Say what brings a pool or provider that is not there; `apply` asks before it undeletes what somebody else may have deleted."""
+    asked = (one for one in patient.prepared.plan.changes if one.action is Action.UNDELETE and not one.known)
+    return f"Run `podpass apply{''.join(f' --allow-undelete {one.address}' for one in asked)}`."
 
 
 def _keys(patient: Patient) -> Link:

@@ -110,6 +110,9 @@ class _Walk:
         account = self.workload.google_service_account
         if account is None:
             return Link("binding", "passed", "Direct access: none is needed.")
+        seen = self.patient.prepared.observed.get(f"{Kind.ACCOUNT}/{account.account_id}")
+        if seen is not None and seen.status != "present":  # Google only says that nobody may act as it
+            return Link("binding", "failed", f"The Google account {account} is {seen.status}.", "Run `podpass apply`.")
         try:
             self.access = self._exchanger().impersonated_token(self.federated)
         except (CredentialError, NeighbourError) as error:
