@@ -160,7 +160,7 @@ class InClusterApi:
     def _ask(self, question: web.Question, cure: str) -> web.Answer:
         headers = {"authorization": f"Bearer {self._token().reveal()}"}
         asked = web.Question(question.url, question.accept, headers, question.body)
-        with Deadline(self._deadline_s) as deadline:
+        with Deadline(self._deadline_s, self._connection()) as deadline:
             try:
                 answer = web.ask(self._connection(), asked, deadline)
             except UnreachableError:

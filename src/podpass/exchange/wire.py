@@ -55,7 +55,7 @@ def post(http: httpx2.Client, url: str, doing: str, **content: Any) -> Answer:  
     """
     outcome: Answer | PodpassError
     host = urlsplit(url).netloc
-    with Deadline(DEADLINE_S) as deadline:
+    with Deadline(DEADLINE_S, http) as deadline:
         try:
             outcome = _send(http, url, deadline, **content)
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
