@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from podpass.cli.failure import FAILED
 from podpass.cli.wrapping import wrap
@@ -40,7 +41,7 @@ def _read(source: str, token_file: Path | None) -> str:
         raise ConfigError(
             "The token was given as an argument.",
             "Arguments are seen by everybody on the machine, and stay in the shell's history.",
-            "Pipe it in: podpass token inspect - < FILE, or name its file: --token-file FILE.",
+            f"Pipe it in: podpass token {click.get_current_context().info_name} - < FILE, or name its file: --token-file FILE.",
             code="config.token-argument",
         )
     return octets.decode("utf-8", "replace").strip()
@@ -124,7 +125,7 @@ def _readable(name: str, value: Any) -> str:  # noqa: ANN401 - whatever the issu
     return printable
 
 
-@command.command(short_help="Judge a token as Google would, check by check.")
+@command.command(short_help="Judge a token as Google, or a guard, would, check by check.")
 @_source
 @_token_file
 @click.option(
@@ -137,17 +138,39 @@ def _readable(name: str, value: Any) -> str:  # noqa: ANN401 - whatever the issu
     help="The federation file.",
 )
 @click.option(
+    "--policy",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Judge as a guard with this invoker policy would, in place of Google.",
+)
+@click.option(
     "--jwks",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The issuer's public keys; without it the cluster is asked.",
+    help="The issuer's public keys; without it the cluster is asked, or the policy's issuer.",
 )
 @click.option("--project-number", metavar="NUMBER", help="Of the file's project; without it the token's audience tells.")
 @_json
-def explain(source: str, token_file: Path | None, file: Path, jwks: Path | None, project_number: str | None, *, as_json: bool) -> None:
-    """Judge a token as Google would, check by check, and name the first that fails.
+@click.pass_context
+def explain(
+    context: click.Context,
+    *,
+    source: str,
+    token_file: Path | None,
+    file: Path,
+    policy: Path | None,
+    jwks: Path | None,
+    project_number: str | None,
+    as_json: bool,
+) -> None:
+    """Judge a token as Google would, or as a guard with --policy would, check by check, and name the first that fails.
 
     With --jwks nobody is asked: kubectl get --raw /openid/v1/jwks > jwks.json
     """
+    if policy:
+        _check_alone(context)
+        from podpass.cli.policy_explanation import show
+
+        show(_read(source, token_file), policy, jwks, as_json=as_json)
+        return
     from podpass.cli.subject_token import cluster_keys
     from podpass.config.reading import load
     from podpass.federate.explain import explain as judge
@@ -160,6 +183,17 @@ def explain(source: str, token_file: Path | None, file: Path, jwks: Path | None,
     (_print_json if as_json else _print_trace)(explanation)
     if explanation.judgement.refusal:
         click.get_current_context().exit(FAILED)
+
+
+def _check_alone(context: click.Context) -> None:
+    for name, option in (("file", "-f"), ("project_number", "--project-number")):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise ConfigError(
+                f"--policy and {option} do not go together.",
+                "A guard judges by its policy, Google by the federation file.",
+                "Name one of them, and ask twice to know both.",
+                code="config.usage",
+            )
 
 
 def _print_json(explanation: "Explanation") -> None:

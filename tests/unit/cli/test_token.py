@@ -9,7 +9,7 @@ import pytest
 
 from loopback_server import LoopbackServer, Reply
 from podpass.verify import public_jwk
-from token_forge import kubernetes_claims, rsa_signer
+from token_forge import ISSUER, kubernetes_claims, rsa_signer
 
 AUDIENCE = "//iam.googleapis.com/projects/415104041262/locations/global/workloadIdentityPools/demo/providers/cluster"
 FEDERATION = """\
@@ -173,3 +173,88 @@ def test_whom_a_selector_may_find_is_judged_as_found_and_said_to_be(typed: Type,
     outside = typed(*explaining, "-", stdin=token(sub="system:serviceaccount:other:checkout"))
     assert outside.code == 1
     assert "selects accounts" not in outside.out
+
+
+POLICY = """\
+apiVersion: podpass.dev/v1alpha1
+kind: InvokerPolicy
+metadata: {name: orders}
+spec:
+  audiences: [orders-api]
+  issuers:
+    cluster: {kind: kubernetes, url: "{ISSUER}", keys: apiserver}
+    partner: {kind: kubernetes, url: "https://partner.example"}
+  rules:
+    - {name: open, paths: [/], members: ["kubernetes:partner/*/*"]}
+    - {name: private, paths: [/private/**], methods: [GET], members: ["kubernetes:cluster/shop/checkout"], tokenReview: true}
+"""
+
+
+@pytest.fixture
+def guarding(explaining: list[str], tmp_path: Path) -> list[str]:
+    """The arguments that judge by a policy, and need nobody."""
+    (tmp_path / "policy.yaml").write_text(POLICY.replace("{ISSUER}", ISSUER))
+    return ["token", "explain", "--policy", str(tmp_path / "policy.yaml"), *explaining[-2:]]
+
+
+def test_a_policy_s_guard_explains_each_check_and_each_rule(typed: Type, guarding: list[str]) -> None:
+    ended = typed(*guarding, stdin=token(aud=["orders-api"]))
+    assert (ended.code, ended.err) == (0, "")
+    said = " ".join(ended.out.split())
+    for name in ("form", "algorithm", "issuer", "key", "signature", "lifetime", "audience"):
+        assert f"✓ {name} " in said
+    assert "The caller is cluster/system:serviceaccount:shop:checkout." in said
+    assert "✗ open every method on /. Does not name the caller." in said
+    assert "✓ private GET on /private/**. Admits the caller. The guard asks the API server, too" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "check", "code"),
+    [
+        ({"aud": ["orders-api"], "iss": "https://nobody.example"}, "issuer", "token.wrong-issuer"),
+        ({"aud": ["orders-api"], "exp": 1_000_000_000}, "lifetime", "token.expired"),
+        ({"aud": ["somebody-else"]}, "audience", "token.wrong-audience"),
+        ({"aud": ["orders-api", "another"]}, "audience", "token.several-audiences"),
+        ({"aud": 7}, "form", "token.malformed"),
+    ],
+)
+def test_the_check_of_the_guard_that_fails_is_named(
+    typed: Type, guarding: list[str], changed: dict[str, object], check: str, code: str
+) -> None:
+    ended = typed(*guarding, "--json", stdin=token(**changed))
+    told = json.loads(ended.out)
+    assert ended.code == 1
+    assert [each["name"] for each in told["checks"] if each["state"] == "failed"] == [check]
+    assert (told["refusal"]["code"], told["caller"], told["rules"]) == (code, None, [])
+
+
+def test_a_signature_of_another_cluster_is_told(typed: Type, guarding: list[str]) -> None:
+    header, payload, _ = token(aud=["orders-api"]).split(".")
+    ended = typed(*guarding, stdin=f"{header}.{payload}.{token().rpartition('.')[2]}")
+    assert ended.code == 1
+    assert "  ✗ signature" in ended.out
+    assert "  - lifetime        not reached" in ended.out
+    assert "The guard refuses it: token.bad-signature." in ended.out
+
+
+def test_whom_no_rule_admits_the_explanation_does_not_call_good(typed: Type, guarding: list[str]) -> None:
+    claims = kubernetes_claims(sub="system:serviceaccount:shop:stranger")
+    account = claims["kubernetes.io"] | {"serviceaccount": {"name": "stranger", "uid": "u"}}
+    ended = typed(*guarding, stdin=token(aud=["orders-api"], sub=claims["sub"], **{"kubernetes.io": account}))
+    assert ended.code == 1
+    assert ended.out.count("✗") == 2
+
+
+def test_without_keys_a_policy_of_the_cluster_s_own_asks_its_kubeconfig(
+    typed: Type, guarding: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    ended = typed(*guarding[:-2], stdin=token(aud=["orders-api"]))
+    assert ended.code == 2
+    assert "--jwks FILE" in ended.err
+
+
+def test_google_and_a_guard_are_asked_one_at_a_time(typed: Type, guarding: list[str]) -> None:
+    ended = typed(*guarding, "-f", "podpass.yaml", stdin=token())
+    assert ended.code == 2
+    assert "--policy and -f do not go together." in ended.err
