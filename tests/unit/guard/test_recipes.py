@@ -87,7 +87,8 @@ def site() -> Any:  # noqa: ANN401 - a module
     made: Any = ModuleType("site")
     made.urlpatterns = []
     if not django.settings.configured:
-        django.settings.configure(ROOT_URLCONF=made, ALLOWED_HOSTS=["localhost"])
+        # gevent, which patches what is left of this process in a child of another test, looks at every object, and so wakes lazy ones.
+        django.settings.configure(ROOT_URLCONF=made, ALLOWED_HOSTS=["localhost"], STATIC_URL="static/")
     return django.settings.ROOT_URLCONF
 
 
