@@ -7,7 +7,7 @@ import pytest
 from podpass.config.federation import Federation, IssuerSettings, Workload
 from podpass.errors import ConfigError, PodpassError, RefusedError, UnsafePlanError
 from podpass.federate import safety
-from podpass.federate.allowances import Allowances, check_allowed
+from podpass.federate.allowances import Allowances, check_allowed, is_allowed
 from podpass.federate.change import LOST_MARK, OWN_MARK, Action, Change
 from podpass.federate.facts import Facts
 from podpass.federate.marks import Mark
