@@ -209,6 +209,7 @@ def test_reasons_of_one_code_keep_it(federation: Federation, facts: Facts) -> No
     ],
 )
 def test_deleting_undeleting_and_adopting_want_a_word_of_the_operator(change: Change, allowances: Allowances, allowed: bool) -> None:  # noqa: FBT001 - a table
+    assert is_allowed(change, allowances) is allowed
     if allowed:
         check_allowed(plan(change), allowances)
     else:
