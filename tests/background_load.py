@@ -3,6 +3,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,14 @@ class Load:
     done: "itertools.count[int]" = field(default_factory=itertools.count)
     refused: list[str] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
+    so_far: int = 0
+
+    def go_on(self, times: int) -> None:
+        """Wait until something was done so many times more: a busy machine may give the load less than its share."""
+        wanted, deadline = self.so_far + times, time.monotonic() + 60
+        while self.so_far < wanted:
+            assert time.monotonic() < deadline, self.refused
+            time.sleep(0.02)
 
     def again_and_again(self, once: Callable[[], object], pause_s: float) -> None:
         while not self.ended.wait(pause_s):
@@ -33,6 +42,7 @@ class Load:
                 self.refused.append(f"{type(error).__name__}: {error}")
             else:
                 next(self.done)
+                self.so_far += 1
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from background_load import Load
 from moving_load import Reader, Workload, caller, loaded
 from podpass.cli import rotate_issuer
 from podpass.cli.rotate_screen import Screen
@@ -75,6 +76,7 @@ class Administrator:
     move: IssuerMove | None = None
     said: list[str] = field(default_factory=list)
     stops_at: MovePhase | None = None
+    load: Load | None = None
 
     def step(self, move: IssuerMove) -> None:
         self.move = move
@@ -82,6 +84,8 @@ class Administrator:
     def do(self, work: Instruction) -> None:
         assert self.move is not None
         self.said.append(work.purpose)
+        if self.load:
+            self.load.go_on(6)
         if self.reader:
             self.reader.heed(work)
         if self.move.phase is self.stops_at or not any(line.startswith("kube-apiserver") for line in work.lines):
@@ -198,7 +202,7 @@ def test_the_issuer_moves_under_load_and_no_token_is_refused_though_each_step_is
                 ledger = ForgetfulLedger(story, died)
                 done = ledger.read() or move
                 try:
-                    done = walk(sides, Administrator(story, reader), ledger).go(done)
+                    done = walk(sides, Administrator(story, reader, load=load), ledger).go(done)
                 except StoppedError:
                     continue
         assert load.refused == []
