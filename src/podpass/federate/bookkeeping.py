@@ -27,7 +27,9 @@ def _announced(change: Change, known: Entry | None) -> Entry | None:
     if change.action is Action.ADOPT:
         return Entry(State.ADOPTED, change.identity)
     if change.action is Action.CREATE:
-        return Entry(State.CREATING, change.identity, selected=bool(change.origin))
+        # A run that was to replace a member and ended before it did: the former one is still to be taken away.
+        former = known.former if known is not None and dict(known.identity) == dict(change.identity) else ()
+        return Entry(State.CREATING, change.identity, former=former, selected=bool(change.origin))
     if change.action is Action.UNDELETE and not change.known and (known is None or known.state is not State.ADOPTED):
         return Entry(State.UNDELETING, change.identity)
     if change.action is Action.UPDATE and change.kind.is_policy_item and known is not None:

@@ -54,7 +54,8 @@ class Witness:
     def was(self, before: Mapping[str, JSON], now: Mapping[str, JSON]) -> bool:
         """Tell whether a member of a policy can have been this one before: what is replaced is taken away unasked.
 
-        The role stands in the address; the condition may be another, and of a principal the pool and what the mapping makes of the account.
+        The role stands in the address; the condition may be another, the Google account that a workload acts as, and of a principal the
+        pool and what the mapping makes of the account.
         A Google account is the same or another thing.
         """
         if before["role"] != now["role"]:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from podpass.config.reading import load
+from podpass.errors import UnreachableError
 from podpass.federate import documents
 from podpass.federate.planning import prepare
 from podpass.federate.receipt import NAMESPACE
@@ -22,7 +23,7 @@ from podpass.google.projects import ProjectPolicy
 from podpass.kube.config_maps import ConfigMap, create_config_map, delete_config_map, get_config_map
 from podpass.kube.objects import ensure_namespace, ensure_service_account
 from podpass.kube.tokens import request_token
-from podpass.names import PoolName, ProviderName, ServiceAccountRef
+from podpass.names import GoogleServiceAccount, PoolName, ProviderName, ServiceAccountRef
 from podpass.sandbox.google.roles import PERMISSIONS
 from podpass.sandbox.hosting import HostedSandbox
 from podpass.sandbox.settings import SandboxSettings
@@ -128,6 +129,32 @@ def test_a_role_that_somebody_else_gives_to_a_shared_account_is_told(story: Stor
     story.done("apply", "--yes")
     story.done("destroy", "--yes")
     assert has_member(ProjectPolicy(story.google, "demo-project").read_policy(), "roles/browser", f"serviceAccount:{email}")
+
+
+def test_a_workload_that_gets_another_account_may_not_act_as_the_former_one_any_more(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    emails = [f"{story.name}-{which}@demo-project.iam.gserviceaccount.com" for which in ("former", "next")]
+
+    def bound() -> list[bool]:
+        policies = [iam.ServiceAccountPolicy(story.google, GoogleServiceAccount(email)).read_policy() for email in emails]
+        return [f"default:{story.name}" in json.dumps(policy) for policy in policies]
+
+    def fail(*_: object) -> None:
+        raise UnreachableError("The network is gone.")
+
+    for email in emails:
+        iam.create_service_account(story.google, "demo-project", email.partition("@")[0], {})
+    story.write(workloads=[{"serviceAccount": f"default/{story.name}", "googleServiceAccount": emails[0]}])
+    story.done("apply", "--yes")
+    assert bound() == [True, False]
+    story.write(workloads=[{"serviceAccount": f"default/{story.name}", "googleServiceAccount": emails[1]}])
+    with monkeypatch.context() as patch:
+        patch.setattr("podpass.federate.kinds.policies.edit_policy", fail)
+        assert story.run("apply", "--yes").error
+    assert bound() == [True, False]
+    story.done("apply", "--yes")
+    assert bound() == [False, True]
+    story.done("destroy", "--yes")
+    assert bound() == [False, False]
 
 
 def test_what_lies_in_another_project_is_granted_there_and_the_lack_of_a_right_names_that_project(

@@ -81,6 +81,8 @@ def test_a_member_that_is_replaced_is_remembered_until_it_is_gone() -> None:
     assert open_.entries["grant/g"] == Entry(State.CREATING, MOVED, former=(ITEM,))
     assert announced(open_, [Change("grant/g", Action.UPDATE, ITEM, MOVED, ITEM, known=True)]).entries["grant/g"].former == (ITEM, MOVED)
     assert announced(open_, [change]).entries["grant/g"].former == (ITEM,)
+    assert announced(open_, [Change("grant/g", Action.CREATE, MOVED, known=True)]).entries["grant/g"].former == (ITEM,)
+    assert announced(open_, [Change("grant/g", Action.CREATE, ITEM)]).entries["grant/g"].former == ()
     assert settled(open_, {}, desired={"grant/g"}, pending=(), uids={}).entries["grant/g"] == Entry(State.MADE, MOVED)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members of IAM policies: read, edited and written under the policy's etag, all members of one policy in one write."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,7 +47,7 @@ def has(policy: Policy | None, item: Mapping[str, JSON]) -> bool:
 def write(
     client: GoogleClient, target: str, known: Policy | None, changes: Iterable[Change], former: Mapping[str, Iterable[Mapping[str, JSON]]]
 ) -> None:
-    """Make several changes of one policy true.
+    """Make several changes of one policy true, and take away elsewhere what they replace there.
 
     Args:
         client: Google.
@@ -57,8 +57,25 @@ def write(
         changes: The members that come, move and go.
         former: By address: what an unfinished move left behind, which goes too.
     """
-    removals = [item for change in changes for item in _removed(change, former)]
-    additions = [change.identity for change in changes if change.action is not Action.DELETE]
+    known_changes = tuple(changes)
+    removals = [item for change in known_changes for item in _removed(change, former)]
+    additions = [change.identity for change in known_changes if change.action is not Action.DELETE]
+    # Another Google account's policy, where the file names another one now. It comes first: a run that ends in between adds the member, and
+    # looks for the former one, when it is run again; the other way round nobody would.
+    for elsewhere in sorted({str(item["target"]) for item in removals} - {target}):
+        _edit(client, elsewhere, None, [item for item in removals if item["target"] == elsewhere], [])
+    known = known or (_OF_A_NEW_ACCOUNT if target.startswith("account/") and additions else None)
+    _edit(client, target, known, [item for item in removals if item["target"] == target], additions)
+
+
+def _edit(
+    client: GoogleClient,
+    target: str,
+    known: Policy | None,
+    removals: Iterable[Mapping[str, JSON]],
+    additions: Collection[Mapping[str, JSON]],
+) -> None:
+    """Take members out of one policy and put others in, in one write."""
 
     def edit(policy: Policy) -> Policy:
         for item in removals:
@@ -68,7 +85,6 @@ def write(
         return policy
 
     holder = holder_of(client, target)
-    known = known or (_OF_A_NEW_ACCOUNT if target.startswith("account/") and additions else None)
     try:
         edit_policy(_ReadBefore(holder, known) if known else holder, edit)
     except GoogleRefusedError as error:
