@@ -53,9 +53,9 @@ class Bearer:
         self._origins = read_origins(origins, cluster_domain)
         self._sources = {AUTHORIZATION: source} if serverless is None else {AUTHORIZATION: source, SERVERLESS: serverless}
         clock = clock or SystemClock()
-        asks_cluster = any(_is_api_server(origin.host) for origin in self._origins)
+        asks_cluster_alone = all(_is_api_server(origin.host) for origin in self._origins)
         self._tokens: tuple[tuple[str, Tokens], ...] = tuple(
-            (name, tokens_of(each, clock, for_api_server=asks_cluster)) for name, each in self._sources.items()
+            (name, tokens_of(each, clock, for_api_server=asks_cluster_alone)) for name, each in self._sources.items()
         )
         self._noted: set[Origin] = set()
 

@@ -88,6 +88,10 @@ def test_a_token_that_an_api_server_takes_goes_to_no_other_service(audience: obj
     assert caught.value.full_code == "credential.api-audience"
     there = Origin.of_url("https://kubernetes.default.svc")
     assert Bearer(source, origins=[str(there)], clock=clock).headers(there) == {"authorization": f"Bearer {whole}"}
+    both = Bearer(source, origins=[str(there), str(HERE)], clock=clock)
+    for origin in (there, HERE):
+        with pytest.raises(SourceUnavailableError, match="is not sent"):
+            both.headers(origin)
 
 
 @pytest.mark.parametrize(
