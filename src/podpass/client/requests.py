@@ -25,8 +25,10 @@ from podpass.net.direct import place, through_a_proxy
 __all__ = ["BearerAuth"]
 
 _NETLOC_END: Final = re.compile(r"[/?#]")
-# All that urllib and requests read about proxies of http in an environment; elsewhere than on Linux the system's settings come on top.
-_PROXY_VARIABLES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD")
+# What urllib and requests read about proxies of http in an environment, in the cases that are in use; elsewhere than on Linux the system's
+# settings come on top.
+_NAMES_OF_PROXIES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+_EXCEPTIONS: Final = ("no_proxy", "NO_PROXY", "REQUEST_METHOD")
 
 
 class BearerAuth(Bearer, AuthBase):
@@ -103,7 +105,10 @@ _parsed = lru_cache(64)(Origin.of_url)
 
 def _is_proxied(origin: Origin) -> bool:
     """Tell whether the environment, as it is now, sends requests to an origin through a proxy."""
-    return _reads_a_proxy(origin, *map(os.environ.get, _PROXY_VARIABLES))
+    named = tuple(map(os.environ.get, _NAMES_OF_PROXIES))
+    # To ask for one variable costs as much as half of the rest: what excepts origins from proxies is asked for where there are any.
+    excepted = tuple(map(os.environ.get, _EXCEPTIONS)) if any(named) else ()
+    return _reads_a_proxy(origin, *named, *excepted)
 
 
 def _finds_a_proxy(origin: Origin, *_: str | None) -> bool:
