@@ -23,3 +23,10 @@ class Duration(click.ParamType[timedelta]):
         if not found:
             self.fail(f"{value!r} is no duration: write 90s, 10m, 24h or 7d.", param, ctx)
         return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def in_words(span: timedelta) -> str:
+    """Write a time in the largest unit that it is a whole number of: 24 h, 10 min, 90 s."""
+    seconds = round(span.total_seconds())
+    size, unit = next((size, unit) for size, unit in ((3600, "h"), (60, "min"), (1, "s")) if seconds % size == 0)
+    return f"{seconds // size} {unit}"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from podpass.cli.duration import in_words
 from podpass.cli.rotate_options import Options, check_begins, continued, longest_life, outliving
 from podpass.cli.rotate_screen import Screen
 from podpass.cli.session import Session, confirm
@@ -113,9 +114,9 @@ def _inventory(session: Session, sides: "MoveSides", move: "IssuerMove") -> None
     click.secho(f"{'Going back with' if move.is_back else 'Moving'} the issuer of {session.where}", bold=True)
     for label, one in (("From", move.leaves), ("to", move.stays)):
         click.echo(f"  {label:<4} {one.issuer} (provider {one.provider})")
-    hours = move.longest_token.total_seconds() / 3600
+    life = in_words(move.longest_token)
     notes = [
-        f"A token lives {hours:g} h at most, so the leaving issuer stays accepted that long after the switch (--longest-token).",
+        f"A token lives {life} at most, so the leaving issuer stays accepted that long after the switch (--longest-token).",
         "Whoever else verifies the cluster's tokens has to take both issuers before the switch: policies of guards, Vault, other clouds.",
         *([_felt()] if move.is_abrupt else []),
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from podpass.cli.duration import in_words
 from podpass.cli.rotate_options import Options, check_begins, continued, longest_life, outliving
 from podpass.cli.rotate_screen import Screen
 from podpass.cli.rotate_single_key import refuse_single_key
@@ -81,11 +82,13 @@ def _inventory(session: Session, rotation: "Rotation") -> None:
     from podpass.federate.rotation.key.secrets import lasting_tokens
 
     click.secho(f"{'Going back with' if rotation.is_back else 'Rotating'} the signing key of {session.where}", bold=True)
-    click.echo(wrap(f"  Keys now: {', '.join(f'{kid[:12]}…' for kid in sorted(rotation.old))}; {rotation.signer[:12]}… signed.", rest=4))
-    hours = rotation.longest_token.total_seconds() / 3600
     click.echo(
-        wrap(f"  A token lives {hours:g} h at most, so the old key stays accepted that long after the switch (--longest-token).", rest=4)
+        wrap(
+            f"  Keys at the beginning: {', '.join(f'{kid[:12]}…' for kid in sorted(rotation.old))}; {rotation.signer[:12]}… signed.", rest=4
+        )
     )
+    life = in_words(rotation.longest_token)
+    click.echo(wrap(f"  A token lives {life} at most, so the old key stays accepted that long after the switch (--longest-token).", rest=4))
     lasting = lasting_tokens(session.cluster, rotation.old)
     if lasting is None:
         click.echo(wrap("  Secrets of type kubernetes.io/service-account-token cannot be listed: make sure that none is in use.", rest=4))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from podpass.cli.duration import in_words
 from podpass.cli.wrapping import wrap
 from podpass.errors import ConfigError
 
@@ -74,7 +75,7 @@ def outliving(rotation: S, portrait: "Portrait", said: timedelta | None) -> S:
     if said is None and rotation.longest_token >= longest:
         return rotation
     if said is None:
-        kept, seen = (f"{life.total_seconds() / 3600:g} h" for life in (rotation.longest_token, longest))
+        kept, seen = (in_words(life) for life in (rotation.longest_token, longest))
         told = f"The state says that a token lives {kept} at most, the cluster {seen}: {seen} counts, unless you say --longest-token again."
         click.secho(wrap(told), fg="yellow")
     return replace(rotation, longest_token=longest)
