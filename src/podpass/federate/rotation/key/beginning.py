@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the rotation of a key can begin, and what it begins with. Every reason against it is here; nothing was changed yet. Pure."""
+"""Whether the rotation of a key can begin, and what it begins with. Every reason against it is here; nothing was changed yet."""
 
 from collections.abc import Callable
 from datetime import timedelta
