@@ -77,9 +77,14 @@ class Process:
         with theirs:
             popen = _spawn(order.launcher(), theirs.fileno(), their_output)
         os.close(their_output)
-        reader, writer = await asyncio.open_connection(sock=ours)
-        process = cls(popen, reader, writer)
         pump = asyncio.create_task(_pump(output, log, clock))
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()  # the shim ends without an order
+            await _reap(popen, pump)
+            raise
+        process = cls(popen, reader, writer)
         writer.write(order.line())
         try:
             first = await process._message()
@@ -103,10 +108,13 @@ class Process:
         return msgspec.json.decode(line, type=dict[str, Any]) if line else {}
 
     async def _watch(self, pump: "asyncio.Task[None]") -> int:
-        last = await self._message()
-        if "ended" not in last:  # the shim was killed: what it started must not outlive it
-            self._kill_group()
-        await self._close(pump)
+        last: dict[str, Any] = {}
+        try:
+            last = await self._message()
+        finally:
+            if "ended" not in last:  # the shim was killed, or the sandbox ends: what it started must not outlive either
+                self._kill_group()
+            await self._close(pump)
         return int(last.get("ended", _KILLED))
 
     def _kill_group(self) -> None:
@@ -117,8 +125,7 @@ class Process:
 
     async def _close(self, pump: "asyncio.Task[None]") -> None:
         self._writer.close()
-        await asyncio.to_thread(self._popen.wait)
-        await pump
+        await _reap(self._popen, pump)
 
     @property
     def has_ended(self) -> bool:
@@ -151,6 +158,11 @@ def _spawn(command: list[str], control: int, output: int) -> "subprocess.Popen[b
     return subprocess.Popen(  # noqa: S603 - the pod's command is the point
         command, stdin=control, stdout=output, stderr=output, env={"PATH": os.defpath}, cwd="/", start_new_session=True
     )
+
+
+async def _reap(popen: "subprocess.Popen[bytes]", pump: "asyncio.Task[None]") -> None:
+    await asyncio.to_thread(popen.wait)
+    await pump
 
 
 async def _pump(descriptor: int, log: ContainerLog, clock: Clock) -> None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from podpass.clock import SystemClock
+from podpass.sandbox.node import processes
 from podpass.sandbox.node.logs import ContainerLog, LogOptions
 from podpass.sandbox.node.mounts import Bind, Way, bubblewrap_command, plan
 from podpass.sandbox.node.processes import Order, Process, StartError
@@ -182,6 +184,7 @@ def test_container_ends_when_its_shim_is_killed(tmp_path: Path) -> None:
 AGENT = """
 import asyncio
 from podpass.clock import SystemClock
+from podpass.sandbox.node import processes
 from podpass.sandbox.node.logs import ContainerLog, LogOptions
 from podpass.sandbox.node.processes import Order, Process
 
@@ -224,3 +227,37 @@ def test_process_that_nobody_waits_for_is_watched_to_its_end(tmp_path: Path) -> 
         return popen.returncode
 
     assert asyncio.run(whole()) is not None
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_start_that_is_cancelled_at_any_moment_leaves_no_process(turns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as that of a probe whose time is over."""
+    spawned: list[subprocess.Popen[bytes]] = []
+    spawn = processes._spawn
+
+    def spawn_and_note(command: list[str], control: int, output: int) -> "subprocess.Popen[bytes]":
+        spawned.append(spawn(command, control, output))
+        return spawned[-1]
+
+    monkeypatch.setattr(processes, "_spawn", spawn_and_note)
+
+    async def whole() -> None:
+        start = asyncio.create_task(Process.start(make_order("exec sleep 60", tmp_path), ContainerLog(), SystemClock()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        start.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await start
+
+    asyncio.run(whole())
+    assert [popen.returncode is None for popen in spawned] == [False] * len(spawned)
+
+
+def test_process_that_runs_when_the_loop_ends_does_not_outlive_it(tmp_path: Path) -> None:
+    async def whole() -> tuple[Process, list[int]]:
+        process, log = await started(make_order("echo $$; exec sleep 60", tmp_path), 1)
+        return process, ids_of(log)
+
+    process, ids = asyncio.run(whole())
+    assert process._popen.returncode is not None
+    wait_until_ended(ids)
