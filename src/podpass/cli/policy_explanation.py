@@ -16,9 +16,9 @@ from podpass.discovery.key_ring import KeyRing
 from podpass.discovery.static import StaticKeys
 from podpass.errors import ConfigError
 from podpass.guard.explanation import Explanation, Opinion, explain
+from podpass.guard.policy_file import read_policy
 from podpass.guard.ports import IssuerKeys
-from podpass.policy import InvokerPolicy, TrustedIssuer
-from podpass.policy.reading import parse as parse_policy
+from podpass.policy import InvokerPolicy, Mode, TrustedIssuer
 from podpass.verify import KeySet, parse
 
 _SIGNS: Final = {"passed": ("✓", "green"), "failed": ("✗", "red"), "not reached": ("-", "")}
@@ -53,7 +53,7 @@ def _of_the_cluster() -> bytes | str:
 
 def show(token: str, policy: Path, jwks: Path | None, *, as_json: bool) -> None:
     """Print what a guard with this policy makes of a token; exit 1 where it, or every rule, refuses it."""
-    read = _read(policy)
+    read = read_policy(policy)
     explanation = explain(token, read, _Keys(parse(token).payload.get("iss"), jwks), datetime.now(UTC))
     if as_json:
         click.echo(json.dumps(_as_json(read, explanation), indent=2))
@@ -61,15 +61,6 @@ def show(token: str, policy: Path, jwks: Path | None, *, as_json: bool) -> None:
         _print(read, explanation)
     if not explanation.is_admitted:
         click.get_current_context().exit(FAILED)
-
-
-def _read(path: Path) -> InvokerPolicy:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        cure = "Name an InvokerPolicy: --policy FILE."
-        raise ConfigError(f"The policy {path} cannot be read.", f"{error.strerror or error}.", cure, code="config.unreadable") from error
-    return parse_policy(raw, path)
 
 
 def _print(policy: InvokerPolicy, explanation: Explanation) -> None:
@@ -85,6 +76,8 @@ def _print(policy: InvokerPolicy, explanation: Explanation) -> None:
         _line("passed" if opinion.refusal is None else "failed", opinion.rule.name, f"{_place(opinion)}. {opinion.detail}")
     if not explanation.opinions:
         click.echo("There is none, so every request is denied.")
+    if policy.mode is Mode.AUDIT:
+        click.echo("\n" + wrap("The policy only audits: whom its rules refuse comes in all the same, and the log says so."))
 
 
 def _line(state: str, name: str, detail: str) -> None:
@@ -103,6 +96,7 @@ def _as_json(policy: InvokerPolicy, explanation: Explanation) -> dict[str, objec
     return {
         "version": 1,
         "policy": policy.name,
+        "mode": policy.mode.value,
         "checks": [{"name": check.name, "state": check.state, "detail": check.detail} for check in explanation.checks],
         "refusal": {"code": error.full_code, "what": error.what, "why": error.why, "next": error.next_step} if error else None,
         "caller": str(explanation.identity) if explanation.identity else None,

@@ -54,10 +54,9 @@ class PolicyFile:
             ConfigError: The file cannot be read, or anything in it is wrong.
             KeySetError: A key file is wrong, or two issuers cannot be told apart.
         """
-        parse = _parser()
         # Taken before the reading, so that what changes meanwhile is seen the next time.
         self._seen = _fingerprint(self._files)
-        policy = parse(_read(self._path), self._path)
+        policy = read_policy(self._path)
         self._files = (self._path, *(issuer.keys for issuer in policy.issuers if not isinstance(issuer.keys, str)))
         self._seen = (self._seen[0], *_fingerprint(self._files[1:]))
         return self._build(policy)
@@ -85,6 +84,15 @@ class PolicyFile:
         return str(self._path)
 
 
+def read_policy(path: "Path") -> InvokerPolicy:
+    """Read a policy file, once.
+
+    Raises:
+        ConfigError: It cannot be read, anything in it is wrong, or the extra that reads such files is not installed.
+    """
+    return _parser()(_read(path), path)
+
+
 def _parser() -> "Callable[[bytes, Path], InvokerPolicy]":
     # YAML and CEL are an extra, and cost more to import than all of the guard.
     try:
@@ -104,7 +112,7 @@ def _read(path: "Path") -> bytes:
         with path.open("rb") as file:
             return file.read(_LIMIT_BYTES)
     except OSError as error:
-        cure = "Write an InvokerPolicy there, or name another file in PODPASS_POLICY."
+        cure = "Write an InvokerPolicy there, or name another file: in PODPASS_POLICY for a guard, by --policy on the command line."
         raise ConfigError(f"The policy {path} cannot be read.", f"{error.strerror or error}.", cure, code="config.unreadable") from error
 
 

@@ -254,6 +254,21 @@ def test_without_keys_a_policy_of_the_cluster_s_own_asks_its_kubeconfig(
     assert "--jwks FILE" in ended.err
 
 
+def test_a_policy_that_only_audits_is_said_to(typed: Type, guarding: list[str], tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(policy.read_text().replace("spec:\n", "spec:\n  mode: audit\n"))
+    ended = typed(*guarding, stdin=token(aud=["orders-api"]))
+    assert ended.code == 0
+    assert "The policy only audits" in ended.out
+
+
+def test_a_policy_that_is_not_there_is_told_with_what_to_name(typed: Type, guarding: list[str], tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").unlink()
+    ended = typed(*guarding, stdin=token())
+    assert ended.code == 2
+    assert "by --policy" in ended.err
+
+
 def test_google_and_a_guard_are_asked_one_at_a_time(typed: Type, guarding: list[str]) -> None:
     ended = typed(*guarding, "-f", "podpass.yaml", stdin=token())
     assert ended.code == 2
