@@ -42,10 +42,16 @@ def test_a_sound_chain_passes_every_link(story: Story) -> None:
     assert examined(story)[0] == CLUSTER + WORKLOAD
 
 
-def test_impersonation_passes_every_link_too(story: Story) -> None:
-    story.content["spec"]["workloads"][0]["googleServiceAccount"] = f"{story.name}-sa"
+def impersonating(story: Story) -> str:
+    """Apply the file with a Google account for its workload; return the account's email."""
+    story.content["spec"]["workloads"][0]["googleServiceAccount"] = account = f"{story.name}-sa"
     story.file.write_text(yaml.safe_dump(story.content))
     story.done("apply", "--yes")
+    return f"{account}@demo-project.iam.gserviceaccount.com"
+
+
+def test_impersonation_passes_every_link_too(story: Story) -> None:
+    impersonating(story)
     for _ in range(30):
         found, out = examined(story)
         if found == CLUSTER + WORKLOAD:
@@ -55,10 +61,7 @@ def test_impersonation_passes_every_link_too(story: Story) -> None:
 
 
 def test_an_account_that_somebody_disabled_is_named_with_the_command_that_enables_it(story: Story) -> None:
-    story.content["spec"]["workloads"][0]["googleServiceAccount"] = account = f"{story.name}-sa"
-    story.file.write_text(yaml.safe_dump(story.content))
-    story.done("apply", "--yes")
-    email = f"{account}@demo-project.iam.gserviceaccount.com"
+    email = impersonating(story)
     story.google.call(Request("POST", "iam", f"/v1/projects/-/serviceAccounts/{email}:disable", "disable an account"))
     found, out = examined(story)
     while "is disabled" not in out and found[-1] == "✗ binding":  # the binding, too, takes its time
@@ -68,10 +71,7 @@ def test_an_account_that_somebody_disabled_is_named_with_the_command_that_enable
 
 
 def test_an_account_that_somebody_deleted_is_named(story: Story) -> None:
-    story.content["spec"]["workloads"][0]["googleServiceAccount"] = account = f"{story.name}-sa"
-    story.file.write_text(yaml.safe_dump(story.content))
-    story.done("apply", "--yes")
-    email = f"{account}@demo-project.iam.gserviceaccount.com"
+    email = impersonating(story)
     story.google.call(Request("DELETE", "iam", f"/v1/projects/-/serviceAccounts/{email}", "delete an account"))
     found, out = examined(story)
     assert found == CLUSTER + WORKLOAD[:5] + ["✗ binding"]
