@@ -85,15 +85,15 @@ def subjects(url: str, folder: Path) -> dict[str, Subject]:
     bare, signed = httpx2.Client(), httpx2.Client(auth=podpass.client.httpx2.BearerAuth(source, origins=origins))
     twice = podpass.client.httpx2.BearerAuth(source, origins=origins, serverless=google_source).attach(httpx2.Client())
     session, signed_session, twice_session = requests.Session(), requests.Session(), requests.Session()
-    signed_session.auth = podpass.client.requests.BearerAuth(source, origins=origins)
-    twice_session.auth = podpass.client.requests.BearerAuth(source, origins=origins, serverless=google_source)
+    podpass.client.requests.BearerAuth(source, origins=origins).attach(signed_session)
+    podpass.client.requests.BearerAuth(source, origins=origins, serverless=google_source).attach(twice_session)
     expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)
     google = AuthorizedSession(Credentials(token, expiry=expiry))
     pool = urllib3.PoolManager()
     signed_pool = podpass.client.urllib3.BearerAuth(source, origins=origins).attach(urllib3.PoolManager())
     twice_pool = podpass.client.urllib3.BearerAuth(source, origins=origins, serverless=google_source).attach(urllib3.PoolManager())
     for of_requests in (session, signed_session, twice_session, google):
-        # Else the bare one looks for a netrc file at each request, which `auth` makes needless: podpass would add less than nothing.
+        # Else each looks for proxies and for a netrc file at each request, which takes longer than what is measured.
         of_requests.trust_env = False
     header = {"authorization": f"Bearer {token}"}
     return {

@@ -84,14 +84,24 @@ class Bearer:
             SourceUnavailableError: There is no token.
             NeighbourError: It cannot be had now.
         """
-        return {name: _value(_at_hand_or_fetched(tokens)) for name, tokens in self._wanted(origin, present)}
+        if origin not in self._origins:
+            return self._none_for(origin, present)
+        found: dict[str, str] = {}
+        for name, tokens in self._tokens:
+            if name not in present:
+                token = tokens.at_hand()
+                found[name] = _value(tokens.fetch() if token is None else token)
+        return found
 
     async def headers_async(self, origin: Origin, present: Container[str] = ()) -> dict[str, str]:
         """Do as `headers`, without keeping the event loop waiting."""
+        if origin not in self._origins:
+            return self._none_for(origin, present)
         found: dict[str, str] = {}
-        for name, tokens in self._wanted(origin, present):
-            token = tokens.at_hand()
-            found[name] = _value(await self._elsewhere(tokens.fetch) if token is None else token)
+        for name, tokens in self._tokens:
+            if name not in present:
+                token = tokens.at_hand()
+                found[name] = _value(await self._elsewhere(tokens.fetch) if token is None else token)
         return found
 
     def second(self, origin: Origin, sent: Mapping[str, str]) -> dict[str, str]:
@@ -99,8 +109,8 @@ class Bearer:
 
         Which token was refused, Google's or the cluster's, nobody says; so each is read anew.
         """
-        if not self._covers(origin):
-            return {}
+        if origin not in self._origins:
+            return self._none_for(origin)
         renewed = {name: tokens.renew(_token(sent[name])) for name, tokens in self._tokens if name in sent}
         return {name: _value(token) for name, token in renewed.items() if token is not None}
 
@@ -115,27 +125,18 @@ class Bearer:
 
         return await asyncio.to_thread(work)
 
-    def _wanted(self, origin: Origin, present: Container[str]) -> list[tuple[str, Tokens]]:
-        absent = [each for each in self._tokens if each[0] not in present]
-        return absent if absent and self._covers(origin) else []
-
-    def _covers(self, origin: Origin) -> bool:
-        if origin in self._origins:
-            return True
-        if origin not in self._noted and len(self._noted) < _NOTED_LIMIT:
+    def _none_for(self, origin: Origin, present: Container[str] = ()) -> dict[str, str]:
+        """Return no headers, and say once of an origin that it gets none."""
+        is_meant = any(name not in present for name, _ in self._tokens)
+        if is_meant and origin not in self._noted and len(self._noted) < _NOTED_LIMIT:
             self._noted.add(origin)
             LOGGER.warning("No token is sent to %s: it is not one of %s", origin, ", ".join(sorted(map(str, self._origins))))
-        return False
+        return {}
 
 
 def _is_api_server(host: str) -> bool:
     """Tell whether a host is the API server of the pod's own cluster, as pods call it."""
     return host == os.environ.get("KUBERNETES_SERVICE_HOST") or host in _API_SERVER or host.startswith("kubernetes.default.svc.")
-
-
-def _at_hand_or_fetched(tokens: Tokens) -> Secret[str]:
-    token = tokens.at_hand()
-    return tokens.fetch() if token is None else token
 
 
 def _value(token: Secret[str]) -> str:

@@ -6,7 +6,7 @@ and nothing else: so any other header with a token is set and taken off by a hoo
 """
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, MutableMapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from anyio import to_thread
@@ -14,7 +14,7 @@ from anyio import to_thread
 from podpass.client.bearer import AUTHORIZATION, SERVERLESS, UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
 from podpass.errors import ConfigError
-from podpass.net.direct import is_in_the_clear, through_a_proxy
+from podpass.net.direct import BEFORE_WRITING, is_in_the_clear, through_a_proxy
 
 # Where a request keeps what its hops get, and where it says who watches it; the library hands extensions on from hop to hop.
 _HOPS: Final = "podpass.client"
@@ -116,7 +116,8 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
     def _sign(self, request: RequestT, sent: dict[str, str]) -> None:
         if AUTHORIZATION in sent:
             request.headers[AUTHORIZATION] = sent[AUTHORIZATION]
-        if others := {name: value for name, value in sent.items() if name != AUTHORIZATION}:
+        if len(sent) > (AUTHORIZATION in sent):
+            others = {name: value for name, value in sent.items() if name != AUTHORIZATION}
             if not self._is_attached:
                 raise _unattached(sorted(others))
             request.extensions = {**request.extensions, _HOPS: _Hops(self._origins, others)}
@@ -159,16 +160,16 @@ async def _judge_hop_async(request: _Request) -> None:
 
 def _judge_write(origins: frozenset[Origin], event: str, info: Mapping[str, Any], after: _Trace | None) -> None:
     """Refuse to write a token to a proxy that can read it; called by the library before it connects and before it writes."""
-    if event == "socks.setup_socks5_connection.started":
-        origin = Origin.of("http", info["host"], info["port"])
-        if origin in origins:  # what is said through this proxy is written as to the service itself
-            raise through_a_proxy(str(origin))
-    elif event.endswith(".send_request_headers.started"):
+    if event.endswith(BEFORE_WRITING):
         request = info["request"]
-        if is_in_the_clear(event, info) and any(name.lower() in _CARRIERS for name, _ in request.headers):
+        if is_in_the_clear(info) and any(name.lower() in _CARRIERS for name, _ in request.headers):
             raise through_a_proxy(request.url.target.decode("ascii"))
         # This hop is judged, and what else it tells costs a tenth of the request. The next one has extensions of its own.
         request.extensions = {**request.extensions, _TRACE: after}
+    elif event == "socks.setup_socks5_connection.started":
+        origin = Origin.of("http", info["host"], info["port"])
+        if origin in origins:  # what is said through this proxy is written as to the service itself
+            raise through_a_proxy(str(origin))
 
 
 def _watcher(origins: frozenset[Origin], after: _Trace | None) -> _Trace:
@@ -195,7 +196,11 @@ def _watcher_async(origins: frozenset[Origin], after: _Trace | None) -> _Trace:
 
 def _origin(request: _Request) -> Origin:
     url = request.url
-    return Origin.of(url.scheme, url.raw_host.decode("ascii"), url.port)
+    return _origin_of(url.scheme, url.raw_host.decode("ascii"), url.port)
+
+
+# As many services as a workload calls, as for requests.
+_origin_of = lru_cache(64)(Origin.of)
 
 
 def _unattached(names: list[str]) -> ConfigError:

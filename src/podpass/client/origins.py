@@ -3,9 +3,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from podpass.errors import ConfigError
@@ -19,8 +18,7 @@ _IN_NAMESPACE: Final = re.compile(rf"(?:{_LABEL.pattern}\.){{1,2}}{_LABEL.patter
 _DOMAIN: Final = re.compile(rf"(?:{_LABEL.pattern}\.)*{_LABEL.pattern}")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Scheme, host and port of a URL; equal where a browser would call them the same origin (RFC 6454)."""
 
     scheme: str

@@ -1,120 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For requests: `session.auth = BearerAuth.from_env()`.
+"""For requests: `session = BearerAuth.from_env().attach(requests.Session())`.
 
-The hook below is called for each answer on the way of a redirect. To another origin, requests takes `Authorization` off by itself, and the
-hook takes off the rest.
+The tokens are added where an adapter of the session sends a request, and taken off again: each hop of a redirect passes there, and so
+requests has no token that it could take along. It is also the one place that knows through which proxy a request is about to go.
 """
 
-import os
-import re
-import sys
-from collections.abc import Mapping
-from functools import lru_cache, partial
-from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from functools import lru_cache
+from typing import Any, Final, NoReturn, TypeVar
 
 import requests
-from requests.auth import AuthBase
-from requests.utils import get_environ_proxies, select_proxy
+from requests.adapters import BaseAdapter
+from requests.utils import select_proxy
 
-from podpass.client.bearer import AUTHORIZATION, UNAUTHORIZED, Bearer
+from podpass.client.bearer import UNAUTHORIZED, Bearer
 from podpass.client.origins import Origin
 from podpass.errors import ConfigError
-from podpass.net.direct import place, through_a_proxy
+from podpass.net.direct import through_a_proxy
 
 __all__ = ["BearerAuth"]
 
-_NETLOC_END: Final = re.compile(r"[/?#]")
-# What urllib and requests read about proxies of http in an environment, in the cases that are in use; elsewhere than on Linux the system's
-# settings come on top.
-_NAMES_OF_PROXIES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
-_EXCEPTIONS: Final = ("no_proxy", "NO_PROXY", "REQUEST_METHOD")
+SessionT = TypeVar("SessionT", bound=requests.Session)
 
 
-class BearerAuth(Bearer, AuthBase):
+class BearerAuth(Bearer):
     """Add the workload's tokens to the requests to configured origins; see `Bearer`."""
 
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sign a request; called by requests."""
-        origin = _origin(r)
-        if sent := self.headers(origin, r.headers):
-            if origin.scheme == "http" and _is_proxied(origin):
-                raise through_a_proxy(r.url or str(origin))
-            r.headers.update(sent)
-            r.register_hook("response", partial(self._answered, sent))  # type: ignore[no-untyped-call]  # the stubs leave it out
-        return r
+    def attach(self, session: SessionT) -> SessionT:
+        """Make a session send the tokens. Adapters of its own are mounted before; one that is mounted later sends none.
 
-    def _answered(self, sent: Mapping[str, str], response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - handed on
-        """Look at an answer: after a refusal send the request once more, before a redirect take off what is not for its origin."""
-        request = response.request
-        proxies = options.get("proxies")
-        if proxies and request.url and request.url.startswith("http:") and select_proxy(request.url, proxies):
-            response.close()
-            raise _was_read(request.url)
-        answer = self._again(sent, response, **options) if response.status_code == UNAUTHORIZED else response
-        if answer.is_redirect and not self._goes_to_us(answer):
-            for name in sent.keys() - {AUTHORIZATION}:
-                request.headers.pop(name, None)  # it is what requests copies for its next request
-        return answer
+        A prepared request is sent by one thread at a time: it carries the tokens for as long as it is under way.
+        """
+        session.adapters.update({prefix: _Signing(self, adapter) for prefix, adapter in session.adapters.items()})
+        return session
 
-    def _again(self, sent: Mapping[str, str], response: requests.Response, **options: Any) -> requests.Response:  # noqa: ANN401 - handed on
-        request = response.request
-        arrived = {name: value for name, value in sent.items() if request.headers.get(name) == value}
-        if not arrived or not isinstance(request.body, bytes | str | None):
+    def __call__(self, _: requests.PreparedRequest) -> NoReturn:
+        """Refuse to be the `auth` of a session: what is called there cannot see the session's proxies."""
+        raise ConfigError(
+            "A token is not sent by way of `auth`.",
+            "requests shows nobody there through which proxy a request will go.",
+            "Write session = BearerAuth.from_env().attach(requests.Session()).",
+            code="config.client",
+        )
+
+
+class _Signing(BaseAdapter):
+    """Sign what another adapter sends, and once more with another token if it was refused."""
+
+    def __init__(self, bearer: BearerAuth, adapter: BaseAdapter) -> None:
+        super().__init__()
+        self._bearer = bearer
+        self._adapter = adapter
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002 - as requests has it
+        timeout: Any = None,  # noqa: ANN401 - handed on
+        verify: bool | str = True,  # noqa: FBT001, FBT002
+        cert: Any = None,  # noqa: ANN401
+        proxies: Any = None,  # noqa: ANN401
+    ) -> requests.Response:
+        options = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
+        origin = _origin(request)
+        sent = self._bearer.headers(origin, request.headers)
+        if not sent:
+            return self._adapter.send(request, **options)
+        if proxies and origin.scheme == "http" and select_proxy(request.url or "", proxies):
+            raise through_a_proxy(request.url or str(origin))
+        response = self._signed(request, sent, options)
+        if response.status_code != UNAUTHORIZED or not isinstance(request.body, bytes | str | None):
             return response
-        second = self.second(_origin(request), arrived)
+        second = self._bearer.second(origin, sent)
         if not second:
             return response
         _ = response.content  # else the connection could not be used again
         response.close()
-        again = request.copy()
-        again.headers.update(second)
-        answer = response.connection.send(again, **options)
+        answer = self._signed(request, {**sent, **second}, options)
         answer.history.append(response)
-        answer.request = again
         return answer
 
-    def _goes_to_us(self, response: requests.Response) -> bool:
-        """Tell whether a redirect stays among the configured origins."""
+    def _signed(self, request: requests.PreparedRequest, sent: dict[str, str], options: dict[str, Any]) -> requests.Response:
+        request.headers.update(sent)
         try:
-            return Origin.of_url(urljoin(response.url, response.headers["location"])) in self._origins
-        except (ConfigError, ValueError):
-            return False
+            return self._adapter.send(request, **options)
+        finally:
+            for name in sent:
+                request.headers.pop(name, None)
 
-
-def _was_read(url: str) -> ConfigError:
-    """Return the error for a session that has proxies of its own; a session tells nobody of them before it sends."""
-    parts = urlsplit(url)
-    return ConfigError(
-        f"The token that was sent to {parts.scheme}://{place(parts.netloc)} went through a proxy of the session: it has read it.",
-        "It is not https, and the session was given `proxies` of its own, which requests shows to nobody before it sends.",
-        f"Set session.proxies['http://{parts.hostname}'] = '', so that requests go there directly, or use https.",
-        code="config.token-proxy",
-    )
+    def close(self) -> None:
+        self._adapter.close()
 
 
 def _origin(request: requests.PreparedRequest) -> Origin:
     """Return where a prepared request goes; requests has brought its URL into one form."""
-    scheme, _, rest = (request.url or "").partition("://")
-    return _parsed(f"{scheme}://{_NETLOC_END.split(rest, maxsplit=1)[0]}")
+    return _parsed("/".join((request.url or "").split("/", 3)[:3]))
 
 
 # As many services as a workload calls; taking a URL apart costs as much as all the rest.
-_parsed = lru_cache(64)(Origin.of_url)
-
-
-def _is_proxied(origin: Origin) -> bool:
-    """Tell whether the environment, as it is now, sends requests to an origin through a proxy."""
-    named = tuple(map(os.environ.get, _NAMES_OF_PROXIES))
-    # To ask for one variable costs as much as half of the rest: what excepts origins from proxies is asked for where there are any.
-    excepted = tuple(map(os.environ.get, _EXCEPTIONS)) if any(named) else ()
-    return _reads_a_proxy(origin, *named, *excepted)
-
-
-def _finds_a_proxy(origin: Origin, *_: str | None) -> bool:
-    url = f"{origin}/"
-    return bool(select_proxy(url, get_environ_proxies(url)))
-
-
-# To look through a whole environment costs ten times what the rest of a request's signing does.
-_reads_a_proxy = lru_cache(64)(_finds_a_proxy) if sys.platform == "linux" else _finds_a_proxy
+_parsed: Final = lru_cache(64)(Origin.of_url)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from podpass.clock import Clock
+from podpass.clock import Clock, seconds_by
 from podpass.errors import MalformedTokenError, NeighbourError, SourceUnavailableError
 from podpass.exchange.keeper import Keeper
 from podpass.exchange.neighbour import Neighbour
@@ -82,14 +82,14 @@ class FileTokens:
     def __init__(self, source: FileSource, clock: Clock, *, for_api_server: bool = False) -> None:
         self._source = source
         self._for_api_server = for_api_server
-        self._clock = clock
+        self._seconds = seconds_by(clock)
         self._held: _Held | None = None
         self._seen: _Fingerprint | None = None
         self._looked_s = -_NEVER_S
 
     def at_hand(self) -> Secret[str]:
         """Return the token; see `Tokens`. A file never keeps anybody waiting."""
-        now_s = self._clock.now().timestamp()
+        now_s = self._seconds()
         held = self._held
         if held is None or now_s >= held.ends_s or not 0 <= now_s - self._looked_s < _LOOK_AGAIN_S:
             held = self._look(now_s)
@@ -99,7 +99,7 @@ class FileTokens:
 
     def renew(self, refused: Secret[str]) -> Secret[str] | None:
         """Read again; see `Tokens`."""
-        held = self._look(self._clock.now().timestamp())
+        held = self._look(self._seconds())
         return None if held.token == refused else held.token
 
     def _look(self, now_s: float) -> _Held:

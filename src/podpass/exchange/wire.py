@@ -15,7 +15,7 @@ import httpx2
 from podpass.errors import ConfigError, PodpassError, UnexpectedAnswerError, UnreachableError
 from podpass.google.rest import unreachable
 from podpass.net.deadline import Deadline
-from podpass.net.direct import is_in_the_clear, through_a_proxy
+from podpass.net.direct import BEFORE_WRITING, is_in_the_clear, through_a_proxy
 
 DEADLINE_S: Final = 8.0
 _LIMIT_BYTES: Final = 1024 * 1024
@@ -78,7 +78,7 @@ def post(http: httpx2.Client, url: str, doing: str, **content: Any) -> Answer:  
 
 def _send(http: httpx2.Client, url: str, deadline: Deadline, **content: Any) -> Answer:  # noqa: ANN401 - as above
     def trace(event: str, info: Mapping[str, Any]) -> None:
-        if is_in_the_clear(event, info):
+        if event.endswith(BEFORE_WRITING) and is_in_the_clear(info):
             raise through_a_proxy(url)
         deadline.trace(event, info)
 

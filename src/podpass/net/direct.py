@@ -18,20 +18,21 @@ PAST_PROXIES: Final = {"all://127.0.0.1": None, "all://[::1]": None, "all://loca
 """The `mounts` of an httpx2 client of our own: requests to this machine heed no proxy of the environment."""
 
 
-def is_in_the_clear(event: str, info: Mapping[str, Any]) -> bool:
+BEFORE_WRITING: Final = ".send_request_headers.started"
+"""How the event ends that an httpx2 or httpx client tells the extension `trace` of a request before it writes it."""
+
+
+def is_in_the_clear(info: Mapping[str, Any]) -> bool:
     """Tell whether a request is about to be written to a proxy that can read it.
 
     Args:
-        event: What an httpx2 or httpx client says to the extension `trace` of a request.
-        info: What it says besides.
+        info: What is told with the event before writing.
 
     Source:
         RFC 9112, 3.2.2: a proxy is asked for a whole URL; a service, also through a tunnel, for a path.
     """
-    if not event.endswith(".send_request_headers.started"):
-        return False
     target: bytes = info["request"].url.target
-    return target.lower().startswith((b"http://", b"https://"))
+    return not target.startswith(b"/") and target.lower().startswith((b"http://", b"https://"))
 
 
 def place(netloc: str) -> str:

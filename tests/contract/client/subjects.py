@@ -101,7 +101,7 @@ def _requests(setting: Setting) -> Generator[Call]:
     from podpass.client.requests import BearerAuth  # noqa: PLC0415 - each subject imports its own
 
     with requests.Session() as session:
-        session.auth = setting.make(BearerAuth)
+        setting.make(BearerAuth).attach(session)
 
         def call(method: str, url: str, *, body: Body = None, headers: Any = None, follow: bool = False) -> tuple[int, bytes]:  # noqa: ANN401
             answer = session.request(method, url, data=body, headers=headers, allow_redirects=follow, verify=str(setting.ca_file))

@@ -143,7 +143,7 @@ def test_a_proxy_that_the_environment_names_later_is_seen_by_requests(
     from podpass.client.requests import BearerAuth  # noqa: PLC0415 - as the subjects do
 
     with LoopbackServer(lambda _: Reply(200, b"itself")) as service, requests.Session() as session:
-        session.auth = BearerAuth(source, origins=[service.url], clock=SteppedClock(NOW))
+        BearerAuth(source, origins=[service.url], clock=SteppedClock(NOW)).attach(session)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         assert session.get(service.url).content == b"itself"
         monkeypatch.setenv("no_proxy", "")
@@ -152,21 +152,26 @@ def test_a_proxy_that_the_environment_names_later_is_seen_by_requests(
     assert proxy.shown == []
 
 
-def test_a_session_of_requests_with_a_proxy_of_its_own_says_so_at_the_first_answer(
-    proxy: RecordingProxy, source: FileSource, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Which proxies a session has, requests tells nobody before."""
+def test_a_session_of_requests_with_a_proxy_of_its_own(proxy: RecordingProxy, source: FileSource, monkeypatch: pytest.MonkeyPatch) -> None:
     from podpass.client.requests import BearerAuth  # noqa: PLC0415 - as the subjects do
 
     monkeypatch.delenv("http_proxy")
     with LoopbackServer(lambda _: Reply(200, b"itself")) as service, requests.Session() as session:
-        session.auth = BearerAuth(source, origins=[service.url], clock=SteppedClock(NOW))
+        BearerAuth(source, origins=[service.url], clock=SteppedClock(NOW)).attach(session)
         session.proxies = {"http": proxy.url}
-        with pytest.raises(ConfigError, match="it has read it") as caught:
+        with pytest.raises(ConfigError, match="a proxy is on the way"):
             session.get(service.url)
-        assert "session.proxies['http://127.0.0.1'] = ''" in caught.value.next_step
+        assert proxy.shown == []
         session.proxies["http://127.0.0.1"] = ""
         assert session.get(service.url).content == b"itself"
+
+
+def test_requests_is_not_given_tokens_by_way_of_auth(source: FileSource) -> None:
+    """Who is called there cannot see the proxies."""
+    from podpass.client.requests import BearerAuth  # noqa: PLC0415 - as the subjects do
+
+    with pytest.raises(ConfigError, match="not sent by way of `auth`"):
+        requests.get("http://127.0.0.1:9/", auth=BearerAuth(source, origins=["http://127.0.0.1:9"]), timeout=5)
 
 
 def test_a_socks_proxy_reads_along_too() -> None:
