@@ -12,7 +12,6 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from podpass.errors import ConfigError, KeySetError
 
@@ -23,6 +22,9 @@ RSA_LEAST_BITS = 2048
 RSA_MOST_BITS = 8192
 # As Go's crypto/rsa: exponents in use are 3 and 65537, and a long one makes each check a hundred times as long.
 RSA_MOST_EXPONENT = 2**31 - 1
+
+# From here on DER writes a length in a byte of its own after 0x81 (X.690, 8.1.3); only P-521 comes so far.
+_LONG_DER = 128
 
 # Raises InvalidSignature, or returns nothing.
 _Check = Callable[[Any, bytes, bytes], None]
@@ -85,10 +87,19 @@ def _ecdsa(digest: hashes.HashAlgorithm, number_bytes: int) -> _Check:
         # RFC 7518, 3.4: r and s, each as long as the curve's order, big-endian, side by side; never DER.
         if len(signature) != 2 * number_bytes:
             raise InvalidSignature
-        r, s = int.from_bytes(signature[:number_bytes]), int.from_bytes(signature[number_bytes:])
-        key.verify(encode_dss_signature(r, s), signed, scheme)
+        # As `encode_dss_signature` does by way of two Python integers, in half its time.
+        numbers = _der_integer(signature[:number_bytes]) + _der_integer(signature[number_bytes:])
+        key.verify((b"\x30%c%b" if len(numbers) < _LONG_DER else b"\x30\x81%c%b") % (len(numbers), numbers), signed, scheme)
 
     return check
+
+
+def _der_integer(octets: bytes) -> bytes:
+    """Write a number that is not negative as DER has it (X.690, 8.3): no zeros before it but one that keeps its first bit clear."""
+    shortest = octets.lstrip(b"\0") or b"\0"
+    if shortest[0] & 0x80:
+        return b"\x02%c\0%b" % (len(shortest) + 1, shortest)
+    return b"\x02%c%b" % (len(shortest), shortest)
 
 
 def _ed25519_unfit(key: object) -> str | None:

@@ -30,6 +30,8 @@ _KNOWN_HEADER_LIMIT_BYTES = 512
 # `crit` names extensions that a reader must understand (RFC 7515, 4.1.11): we understand none, `b64` (RFC 7797) included. The others carry
 # a key, or an address of one, chosen by whoever wrote the token. `x5t` is only a digest: it is not read, and so not refused.
 _REFUSED_MEMBERS = frozenset({"crit", "b64", "jwk", "jku", "x5u", "x5c"})
+# Kubernetes writes `aud`, `exp`, `iat`, `iss`, in this order.
+_BEGINNING_BYTES = 512
 _HOW_TO_SEND = "Send the token as it stands in its file, without white space, quotes or the word Bearer."
 
 
@@ -118,6 +120,20 @@ class Envelope:
         """The bytes that the signature covers: both parts and the dot between them, as sent."""
         return self._octets[: -1 - len(self._signature_text)]
 
+    def mentions(self, text: bytes) -> bool:
+        """Tell whether a text stands at the beginning of the payload, whatever it says there: nothing is read.
+
+        Raises:
+            MalformedTokenError: Not canonical base64url.
+        """
+        try:
+            octets = self._payload
+            if octets is None:
+                self._payload = octets = base64url.decode(self._payload_text)
+            return octets.find(text, 0, _BEGINNING_BYTES) >= 0
+        except ValueError as error:
+            raise _malformed(f"Its payload cannot be read: {error}.") from None
+
     def issuer(self) -> Any:  # noqa: ANN401 - whatever the token says
         """Return `iss` as the payload has it, for finding the keys; nothing else of the payload is read.
 
@@ -125,7 +141,7 @@ class Envelope:
             MalformedTokenError: Not canonical base64url of a JSON object.
         """
         try:
-            self._payload = octets = base64url.decode(self._payload_text)
+            octets = self._payload or self._decode_payload()
             nest = octets.find(NEST)
             if nest >= 0 and is_a_nest(octets, nest):
                 raise _malformed(f"Its payload cannot be read: {TOO_DEEP}.")
@@ -146,10 +162,14 @@ class Envelope:
             MalformedTokenError: Not canonical base64url of one JSON object in UTF-8 without duplicate members, nested 32 levels at most.
         """
         try:
-            octets = base64url.decode(self._payload_text) if self._payload is None else self._payload
+            octets = self._payload or self._decode_payload()
             return UnverifiedClaims(read_object(octets), octets)
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
             raise _malformed(f"Its payload cannot be read: {reason_of(error)}.") from None
+
+    def _decode_payload(self) -> bytes:
+        self._payload = octets = base64url.decode(self._payload_text)
+        return octets
 
     def signature(self) -> bytes:
         """Decode the signature; it may be empty.

@@ -132,6 +132,8 @@ class Verifier:
                 code="config.audience",
             )
         self._issuer = issuer.url
+        # As nearly all issuers write it; a token without it is looked into, one with it may yet be another issuer's.
+        self._issuer_member = b'"iss":' + msgspec.json.encode(issuer.url)
         self._audiences = tuple(audience.value for audience in audiences)
         self._keys = keys
         self._skew_s = claims.check_skew(skew).total_seconds()
@@ -146,13 +148,14 @@ class Verifier:
 
         1. Take it apart: size, parts, base64url and JSON of the header.
         2. Its type and algorithm are accepted ones.
-        3. It comes from the issuer, whose keys are then the only ones that count.
+        3. It mentions the issuer, whose keys are the only ones that count.
         4. Its key is one of them, and is for the algorithm that the header names.
         5. Its signature holds.
         6. Its payload has one meaning only (ADR 0003).
-        7. `exp`, `nbf`, `iat`: it is used in its time.
-        8. `aud`: it is meant for this service.
-        9. `sub`: it says whom it speaks for.
+        7. `iss`: it comes from the issuer.
+        8. `exp`, `nbf`, `iat`: it is used in its time.
+        9. `aud`: it is meant for this service.
+        10. `sub`: it says whom it speaks for.
 
         Args:
             token: Compact form, without the word Bearer; or taken apart already, by who had to find its issuer.
@@ -166,14 +169,13 @@ class Verifier:
         if header is not self._accepted:  # nearly all tokens have the same
             self.check_header(header)
             self._accepted = header
-        issuer = envelope.issuer()
-        if issuer != self._issuer:
+        if not envelope.mentions(self._issuer_member) and (issuer := envelope.issuer()) != self._issuer:
             claims.refuse_issuer(issuer, self._issuer)
         key = self._keys.find(header.kid)
         key.check_algorithm(header.algorithm)
         key.check_signature(envelope.signature(), envelope.signing_input)
         payload = envelope.claims()
-        claims.check_issuer(payload, self._issuer)  # again, in what will be relied on
+        claims.check_issuer(payload, self._issuer)
         claims.judge_times(payload, claims.seconds_of(now), self._skew_s)
         audience = claims.check_audience(payload, self._audiences)
         claims.check_subject(payload)

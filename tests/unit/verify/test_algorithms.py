@@ -83,6 +83,23 @@ def test_es256_is_64_raw_bytes_never_der() -> None:
             ALGORITHMS["ES256"].check(signer.key.public_key(), bad, SIGNED)
 
 
+@pytest.mark.parametrize("name", ["ES256", "ES384"])
+def test_numbers_of_every_shape_hold(name: str) -> None:
+    """One in 256 begins with a zero, half of them with a bit that would make it negative in DER."""
+    signer = forge(name)
+    seen = set()
+    for number in range(20_000):
+        signed = str(number).encode()
+        raw = signer.sign(signed)
+        shape = tuple("zero" if first == 0 else "high" if first >= 128 else "plain" for first in (raw[0], raw[len(raw) // 2]))
+        if shape not in seen:
+            ALGORITHMS[name].check(signer.key.public_key(), raw, signed)
+            seen.add(shape)
+        if {("zero", "high"), ("high", "zero"), ("zero", "plain"), ("high", "high"), ("plain", "plain")} <= seen:
+            return
+    pytest.fail(f"only {seen}")
+
+
 @pytest.mark.parametrize(("name", "other"), list(permutations(ALGORITHMS, 2)))
 def test_a_signature_by_another_algorithm_does_not_hold(name: str, other: str) -> None:
     # The same key where one key can do both: only the algorithm differs then.

@@ -167,6 +167,19 @@ class CountingKeys:
         return KEYS.find(kid)
 
 
+def test_a_token_that_mentions_the_issuer_elsewhere_is_another_issuers() -> None:
+    for other in ("https://oidc.example/cluster-b", None):
+        with pytest.raises((WrongIssuerError, MalformedTokenError), match=r"issuer|`iss` claim is missing"):
+            VERIFIER.verify(forged(iss=other, act={"iss": ISSUER}), now=NOW)
+
+
+def test_the_issuer_may_be_spelled_with_escapes_and_white_space() -> None:
+    spelled = (
+        compact_json(kubernetes_claims()).replace(ISSUER.encode(), ISSUER.replace("/", "\\/").encode()).replace(b'"iss":', b'"iss" : ')
+    )
+    assert VERIFIER.verify(ec_signer().raw_token(compact_json(ES_HEADER), spelled), now=NOW).issuer == ISSUER
+
+
 def test_no_key_is_looked_for_on_behalf_of_junk_or_of_another_issuer() -> None:
     keys = CountingKeys()
     verifier = Verifier(issuer=Issuer.parse(ISSUER), audiences=[Audience.parse(AUDIENCE)], keys=keys)
