@@ -148,7 +148,7 @@ class Verifier:
 
         1. Take it apart: size, parts, base64url and JSON of the header.
         2. Its type and algorithm are accepted ones.
-        3. It mentions the issuer, whose keys are the only ones that count.
+        3. It mentions its issuer, or names it in an unusual spelling; only that one's keys count.
         4. Its key is one of them, and is for the algorithm that the header names.
         5. Its signature holds.
         6. Its payload has one meaning only (ADR 0003).
