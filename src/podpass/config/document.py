@@ -8,7 +8,8 @@ from typing import Final, Generic, TypeVar
 
 from podpass.config import tree
 from podpass.config.mistakes import Report
-from podpass.config.shape import Broken, Field, Form, Record, Text
+from podpass.config.record import Field, Record
+from podpass.config.shape import Broken, Form, Text
 from podpass.errors import ConfigError
 from podpass.names.quoting import quoted
 

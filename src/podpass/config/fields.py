@@ -18,7 +18,8 @@ from podpass.config.federation import (
     IssuerSettings,
     PoolSettings,
 )
-from podpass.config.shape import Field, ListOf, MapOf, Record, Text, Truth, Whole, one_of
+from podpass.config.record import Field, Record
+from podpass.config.shape import ListOf, MapOf, Text, Truth, Whole, one_of
 from podpass.names import ServiceAccountRef
 from podpass.names.bucket import check_bucket_name
 from podpass.names.labels import OPERATORS, Requirement, check_label_key, check_label_value

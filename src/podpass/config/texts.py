@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from podpass.config.federation import DEFAULT_TOKEN_PATH, GENERATED, Generated
-from podpass.config.shape import nearest
+from podpass.config.spelling import nearest
 from podpass.errors import ConfigError
 from podpass.names import Issuer
 from podpass.names.pool import check_id

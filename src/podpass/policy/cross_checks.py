@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Iterator
 
 from podpass.config.mistakes import Report
-from podpass.config.shape import nearest
+from podpass.config.spelling import nearest
 from podpass.policy.fields import IssuerDraft, RuleDraft, SpecDraft
 from podpass.policy.invoker_policy import GOOGLE
 from podpass.policy.members import (

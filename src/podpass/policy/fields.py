@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from podpass.config.document import document
-from podpass.config.shape import Field, ListOf, MapOf, Record, Text, Whole, nearest, one_of
+from podpass.config.record import Field, Record
+from podpass.config.shape import ListOf, MapOf, Text, Whole, one_of
+from podpass.config.spelling import nearest
 from podpass.config.texts import DNS_LABEL, present
 from podpass.errors import ConfigError
 from podpass.names import Audience, Issuer

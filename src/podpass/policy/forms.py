@@ -6,7 +6,8 @@ from typing import Literal, TypeVar
 
 from podpass.config import tree
 from podpass.config.mistakes import Report
-from podpass.config.shape import BROKEN, Broken, Field, Form, Record, Schema, Text, one_of
+from podpass.config.record import Field, Record
+from podpass.config.shape import BROKEN, Broken, Form, Schema, Text, one_of
 from podpass.config.texts import present
 from podpass.config.tree import Node
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from podpass.config.document import new_report, read_file
 from podpass.config.mistakes import FileMistakesError, Report
-from podpass.config.shape import nearest
+from podpass.config.spelling import nearest
 from podpass.errors import ConfigError
 from podpass.sandbox.google.catalogue import SERVICES
 from podpass.sandbox.weather.faults import Faults

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from architecture.doc_blocks import blocks_of
-from podpass.config.shape import Form, Record
+from podpass.config.record import Record
+from podpass.config.shape import Form
 from podpass.policy.condition import VARIABLES
 from podpass.policy.fields import DOCUMENT
 from podpass.policy.members import FORMS

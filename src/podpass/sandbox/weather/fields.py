@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any, Final, get_args
 
 from podpass.config.document import document
-from podpass.config.shape import Field, ListOf, Record, Text, Whole, one_of
+from podpass.config.record import Field, Record
+from podpass.config.shape import ListOf, Text, Whole, one_of
 from podpass.config.texts import present
 from podpass.errors import ConfigError
 from podpass.names import Issuer
