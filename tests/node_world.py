@@ -18,7 +18,7 @@ from podpass.sandbox.control_plane import ControlPlane
 from podpass.sandbox.kubernetes.api import KubernetesApi
 from podpass.sandbox.kubernetes.jobs import JobController
 from podpass.sandbox.node import Image, NodeAgent
-from podpass.sandbox.node.pod import Pace
+from podpass.sandbox.node.settings import Pace
 from podpass.sandbox.settings import SandboxSettings
 from pods import PATIENCE_S, SH, Pods
 

@@ -22,7 +22,8 @@ from podpass.sandbox.listener import Listener
 from podpass.sandbox.node import kubelet, lease, mounts, networks
 from podpass.sandbox.node.images import Images
 from podpass.sandbox.node.networks import ADDRESS, NodeNetwork
-from podpass.sandbox.node.pod import NodeSettings, Pace, Pod
+from podpass.sandbox.node.pod import Pod
+from podpass.sandbox.node.settings import NodeSettings, Pace
 from podpass.sandbox.node.status import rfc3339
 
 NODE_NAME = "podpass-node"

@@ -17,7 +17,7 @@ from podpass.sandbox.node.mounts import Bind, MountError
 
 LOCK = "sandbox.lock"
 """File in a directory of a sandbox's that is kept locked while the sandbox lives."""
-# What a mount of a pod leads to (`pod.py`): WORKDIR/pods/UID/volumes/NAME.
+# What a mount of a pod leads to (`pod_sandbox.py`): WORKDIR/pods/UID/volumes/NAME.
 _OF_AN_AGENT = re.compile(r"/pods/[^/]+/volumes/")
 
 _FRESH_S = 60
