@@ -15,7 +15,7 @@ from podpass.sandbox.cluster import IssuerChange
 from podpass.sandbox.kubernetes.authentication import AUTHENTICATED, Authenticator, User
 from podpass.sandbox.kubernetes.garbage import CollectedObjects
 from podpass.sandbox.kubernetes.kinds import KINDS, NAMESPACE
-from podpass.sandbox.kubernetes.objects import Write
+from podpass.sandbox.kubernetes.options import Write
 from podpass.sandbox.kubernetes.server import ApiServer
 from podpass.sandbox.listener import Listener
 from podpass.sandbox.owned_cluster import SERVER_NAMES, USERS, OwnedCluster, declared, is_given, path_of

@@ -9,7 +9,8 @@ from typing import Final
 
 from podpass.sandbox.kubernetes.kind import Json, Kind
 from podpass.sandbox.kubernetes.kinds import KINDS, NAMESPACE
-from podpass.sandbox.kubernetes.objects import Deletion, Objects
+from podpass.sandbox.kubernetes.objects import Objects
+from podpass.sandbox.kubernetes.options import Deletion
 
 _FOREGROUND: Final = "foregroundDeletion"
 

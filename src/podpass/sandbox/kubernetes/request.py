@@ -12,7 +12,7 @@ from podpass.sandbox.kubernetes import protobuf, schema
 from podpass.sandbox.kubernetes.authentication import User
 from podpass.sandbox.kubernetes.authorization import Action
 from podpass.sandbox.kubernetes.kind import Json
-from podpass.sandbox.kubernetes.objects import Write
+from podpass.sandbox.kubernetes.options import Write
 from podpass.sandbox.kubernetes.status import StatusError, invalid, unsupported_value
 
 APPLY: Final = "application/apply-patch+yaml"

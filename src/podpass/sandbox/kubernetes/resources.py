@@ -18,7 +18,8 @@ from podpass.sandbox.kubernetes.authorization import NODES, Action
 from podpass.sandbox.kubernetes.discovery import kinds_in
 from podpass.sandbox.kubernetes.kind import Json, Kind, timestamp
 from podpass.sandbox.kubernetes.kinds import NAMESPACE, POD
-from podpass.sandbox.kubernetes.objects import Deletion, Objects, Write, key_of
+from podpass.sandbox.kubernetes.objects import Objects, key_of
+from podpass.sandbox.kubernetes.options import Deletion, Write
 from podpass.sandbox.kubernetes.patch import json_patch, merge_patch, strategic_merge_patch
 from podpass.sandbox.kubernetes.request import APPLY, ApiRequest, encoded, is_true, number
 from podpass.sandbox.kubernetes.reviews import REVIEWS
@@ -326,14 +327,10 @@ def _page(items: list[Json], request: ApiRequest, revision: int) -> tuple[list[J
             revision, start = int(mark["rv"]), str(mark["start"])
         except (binascii.Error, ValueError, KeyError, TypeError) as error:
             raise StatusError(400, "continue key is not valid") from error
-        items = [obj for obj in items if _key(obj) > start]
+        items = [obj for obj in items if key_of(obj) > start]
     metadata = {"resourceVersion": str(revision)}
     if limit and len(items) > limit:
-        mark = {"rv": revision, "start": _key(items[limit - 1])}
+        mark = {"rv": revision, "start": key_of(items[limit - 1])}
         metadata["continue"] = base64.urlsafe_b64encode(json.dumps(mark).encode()).decode()
         return items[:limit], {**metadata, "remainingItemCount": len(items) - limit}
     return items, metadata
-
-
-def _key(obj: Json) -> str:
-    return key_of(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])

@@ -94,12 +94,12 @@ class _Lens:
                 raise expired(request.version, objects.store.revision) from None
             for obj in present:
                 if int(obj["metadata"]["resourceVersion"]) <= request.version:
-                    self._fitted[_key(obj)] = request.test(obj)
+                    self._fitted[key_of(obj)] = request.test(obj)
             return [event for event in map(self.show, missed) if event]
         events = []
         for obj in present:
-            self._fitted[_key(obj)] = request.test(obj)
-            if self._fitted[_key(obj)]:
+            self._fitted[key_of(obj)] = request.test(obj)
+            if self._fitted[key_of(obj)]:
                 events.append({"type": "ADDED", "object": obj})
         if request.initial and request.bookmarks:
             events.append(self.bookmark(objects.store.revision, {"k8s.io/initial-events-end": "true"}))
@@ -125,7 +125,3 @@ class _Lens:
         if annotations:
             metadata["annotations"] = annotations
         return {"type": "BOOKMARK", "object": {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata}}
-
-
-def _key(obj: Json) -> str:
-    return key_of(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])

@@ -9,7 +9,7 @@ import pytest
 from podpass.clock import SteppedClock
 from podpass.sandbox.kubernetes.garbage import CollectedObjects
 from podpass.sandbox.kubernetes.kinds import NAMESPACE, SERVICE_ACCOUNT
-from podpass.sandbox.kubernetes.objects import Write
+from podpass.sandbox.kubernetes.options import Write
 from podpass.sandbox.settings import SandboxSettings
 from podpass.sandbox.store import Store
 from unit.sandbox.kubernetes.api_world import NOON, ApiWorld

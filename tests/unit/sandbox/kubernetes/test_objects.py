@@ -9,7 +9,7 @@ from podpass.sandbox.kubernetes.garbage import CollectedObjects
 from podpass.sandbox.kubernetes.kind import Kind
 from podpass.sandbox.kubernetes.kinds import CONFIG_MAP, JOB, NAMESPACE, POD, SECRET, SERVICE_ACCOUNT
 from podpass.sandbox.kubernetes.kinds.pods import TOKEN_MOUNT
-from podpass.sandbox.kubernetes.objects import Deletion, Write
+from podpass.sandbox.kubernetes.options import Deletion, Write
 from podpass.sandbox.kubernetes.status import StatusError
 
 Json = dict[str, Any]

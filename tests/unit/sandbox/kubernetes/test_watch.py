@@ -5,7 +5,7 @@ from typing import Any
 
 from podpass.sandbox.kubernetes.garbage import CollectedObjects
 from podpass.sandbox.kubernetes.kinds import CONFIG_MAP
-from podpass.sandbox.kubernetes.objects import Deletion, Write
+from podpass.sandbox.kubernetes.options import Deletion, Write
 from podpass.sandbox.kubernetes.selectors import label_test
 from podpass.sandbox.kubernetes.watch import WatchRequest, watch
 
