@@ -2,13 +2,19 @@
 """The three patches that say what changes: JSON patch, merge patch, strategic merge patch. Pure: values in, a new value out."""
 
 import json
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import jsonpatch
 
+from podpass.sandbox.kubernetes import schema
 from podpass.sandbox.kubernetes.status import StatusError
 
 Json = dict[str, Any]
+
+APPLY: Final = "application/apply-patch+yaml"  # no patch of these: it says what is wanted, see `managed`
+_JSON_PATCH, _MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
+_STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 # Lists that are merged item by item, and the member that tells the items apart (k8s.io/api, patchMergeKey).
 _LISTS_BY_KEY: Final = {
@@ -24,6 +30,27 @@ _LISTS_BY_KEY: Final = {
 MERGE_KEYS: Final = {name: key for key, names in _LISTS_BY_KEY.items() for name in names.split()}
 PRIMITIVE_SETS: Final = frozenset({"finalizers"})
 _ORDER, _DELETE = "$setElementOrder/", "$deleteFromPrimitiveList/"
+
+
+def patch_of(media_type: str, body: bytes) -> Callable[[Json], Json]:
+    """Return the change that a patch makes.
+
+    Raises:
+        StatusError: 400, it cannot be read; 415, it is of no known kind.
+    """
+    try:
+        patch: Any = json.loads(body) if media_type == _JSON_PATCH else schema.parse(body)
+    except ValueError as error:
+        raise StatusError(400, f"error decoding patch: {error}") from error
+    patches: dict[str, Callable[[Json, Any], Json]] = {
+        _JSON_PATCH: json_patch,
+        _MERGE_PATCH: merge_patch,
+        _STRATEGIC_PATCH: strategic_merge_patch,
+    }
+    if media_type not in patches:
+        accepted = ", ".join((*patches, APPLY))
+        raise StatusError(415, f"the body of the request was in an unknown format - accepted media types include: {accepted}")
+    return lambda obj: patches[media_type](obj, patch)
 
 
 def json_patch(target: Json, operations: list[Json]) -> Json:

@@ -11,11 +11,12 @@ from starlette.requests import ClientDisconnect, Request
 from podpass.sandbox.kubernetes import protobuf, schema
 from podpass.sandbox.kubernetes.authentication import User
 from podpass.sandbox.kubernetes.authorization import Action
-from podpass.sandbox.kubernetes.kind import Json
+from podpass.sandbox.kubernetes.kind import Json, Kind
 from podpass.sandbox.kubernetes.options import Write
+from podpass.sandbox.kubernetes.patch import APPLY
+from podpass.sandbox.kubernetes.selectors import Test, field_test, label_test
 from podpass.sandbox.kubernetes.status import StatusError, invalid, unsupported_value
 
-APPLY: Final = "application/apply-patch+yaml"
 _LIMIT_BYTES: Final = 3 * 1024 * 1024  # the real server's limit for a request body
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _PARTS_OF_NAMESPACES: Final = ("status", "finalize")
@@ -102,6 +103,21 @@ class ApiRequest:
         if value not in {"", "All"}:
             raise invalid("Options", "meta.k8s.io", "", [unsupported_value("dryRun", value, ("All",))])
         return value == "All"
+
+    def home(self, kind: Kind) -> str:
+        """Return the namespace that is meant; empty for kinds without."""
+        return self.action.namespace if kind.namespaced else ""
+
+    def test(self, kind: Kind) -> Test:
+        """Join the selectors.
+
+        Raises:
+            StatusError: 400, one cannot be read.
+        """
+        fields = field_test(self.query.get("fieldSelector", ""), ("metadata.name", "metadata.namespace", *kind.selectable))
+        labels = label_test(self.query.get("labelSelector", ""))
+        name = self.action.name  # a watch of one object by its path
+        return lambda obj: (not name or obj["metadata"]["name"] == name) and labels(obj) and fields(obj)
 
     def write(self) -> Write:
         """Read how a write is asked for.

@@ -13,12 +13,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from podpass.sandbox.kubernetes import discovery, openapi
+from podpass.sandbox.kubernetes.answers import answer
 from podpass.sandbox.kubernetes.authentication import ANONYMOUS, Authenticator, UnauthenticatedError, User
 from podpass.sandbox.kubernetes.authorization import check
 from podpass.sandbox.kubernetes.objects import Objects
 from podpass.sandbox.kubernetes.request import ApiRequest, action_of
-from podpass.sandbox.kubernetes.resources import Resources, answer
-from podpass.sandbox.kubernetes.status import StatusError, no_such_path, passing
+from podpass.sandbox.kubernetes.resources import Resources
+from podpass.sandbox.kubernetes.status import StatusError, no_such_path, not_allowed, passing
 from podpass.sandbox.weather.connection import meet
 from podpass.sandbox.weather.faults import Act
 from podpass.sandbox.weather.weather import Seen, Weather
@@ -96,7 +97,7 @@ class ApiServer:
         if action.resource:
             return await self._resources.serve(ApiRequest(http, user, action, warnings))
         if action.verb != "get":
-            raise StatusError(405, "the server does not allow this method on the requested resource")
+            raise not_allowed()
         return self._document(http.scope["path"].rstrip("/"), http.headers.get("accept", ""))
 
     def _user(self, http: Request) -> User:

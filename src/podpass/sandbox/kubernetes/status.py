@@ -87,6 +87,11 @@ def not_found(plural: str, group: str, name: str) -> StatusError:
     return StatusError(404, f'{_dotted(plural, group)} "{name}" not found', **_about(plural, group, name))
 
 
+def not_allowed() -> StatusError:
+    """Answer 405: the resource is there, the verb is not one of its."""
+    return StatusError(405, "the server does not allow this method on the requested resource")
+
+
 def no_such_path() -> StatusError:
     """Answer 404 for a path that means nothing here."""
     return StatusError(404, "the server could not find the requested resource")
