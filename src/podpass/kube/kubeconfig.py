@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which cluster, with whose credentials: found as kubectl finds it.
 
-1. The file that is named; else every file of KUBECONFIG, merged (who comes first wins); else ~/.kube/config.
+1. The file that is named; else every file of KUBECONFIG, merged (who comes first wins); else ~/.kube/config (`kubeconfig_files.py`).
 2. In a pod without any of these, the pod's own service account.
 
 lightkube gives the values their types, opens certificates and signs requests; what it does not read (KUBECONFIG as a list, `proxy-url`,
@@ -17,18 +17,15 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError as LightkubeError
 
 from podpass.errors import ConfigError
+from podpass.kube import kubeconfig_files
+from podpass.kube.kubeconfig_files import MEMBERS, broken, entries
 from podpass.net.direct import LOOPBACK
 
 IN_CLUSTER_FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_DEFAULT = Path("~/.kube/config")
-_PATHS_IN_CLUSTER = ("certificate-authority",)
-_PATHS_IN_USER = ("client-certificate", "client-key", "tokenFile")
-_NAMED = {"clusters": "cluster", "contexts": "context", "users": "user"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +94,15 @@ def load(
         ConfigError: No kubeconfig, none such, not readable; no such context; a context that names a missing cluster or user.
     """
     environment = os.environ if environment is None else environment
-    files = _files(path, environment)
+    files = kubeconfig_files.find(path, environment)
     if files:
-        return _from_files(files, context)
+        return from_dict(kubeconfig_files.merged(files), context=context, source=", ".join(str(file) for file in files))
     if context is None and (in_cluster / "token").is_file() and "KUBERNETES_SERVICE_HOST" in environment:
         return _in_cluster(in_cluster, environment)
     raise ConfigError(
         "There is no kubeconfig.",
         "KUBECONFIG is not set, ~/.kube/config does not exist, and this is not a pod.",
-        "Set KUBECONFIG, or name the file in spec.cluster.kubeconfig.",
+        "Set KUBECONFIG; where there is a federation file, its spec.cluster.kubeconfig may name one.",
         code="config.kubeconfig-none",
     )
 
@@ -134,82 +131,13 @@ def from_dict(content: Mapping[str, Any], *, context: str | None = None, source:
     )
 
 
-def _files(path: Path | None, environment: Mapping[str, str]) -> list[Path]:
-    if path is not None:
-        if not path.is_file():
-            raise _missing([path], "spec.cluster.kubeconfig")
-        return [path]
-    listed = [Path(part).expanduser() for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
-    if listed:
-        # As kubectl: files of the list that do not exist are passed over, but not all of them.
-        if there := [file for file in listed if file.is_file()]:
-            return there
-        raise _missing(listed, "KUBECONFIG")
-    home = Path(environment["HOME"]) / ".kube/config" if environment.get("HOME") else _DEFAULT.expanduser()
-    return [home] if home.is_file() else []
-
-
-def _missing(files: list[Path], named_by: str) -> ConfigError:
-    names = ", ".join(str(file) for file in files)
-    state = "is a folder" if any(file.is_dir() for file in files) else "does not exist"
-    what = f"The kubeconfig {names} {state}."
-    return ConfigError(what, f"It is named by {named_by}.", f"Correct {named_by}.", code="config.kubeconfig-none")
-
-
-def _from_files(files: list[Path], context: str | None) -> ClusterAccess:
-    merged: dict[str, Any] = {}
-    for file in files:
-        content = _read(file)
-        merged.setdefault("current-context", content.get("current-context") or None)
-        merged["current-context"] = merged["current-context"] or content.get("current-context")
-        for kind in _NAMED:
-            known = {item["name"] for item in merged.setdefault(kind, [])}
-            merged[kind] += [item for item in _items(content, kind, str(file)) if item["name"] not in known]
-    return from_dict(merged, context=context, source=", ".join(str(file) for file in files))
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"The kubeconfig {file} cannot be read.", f"{error.strerror}.", "", code="config.kubeconfig") from error
-    except (yaml.YAMLError, UnicodeDecodeError):
-        # The parser's words may quote the file, and the file holds keys.
-        raise _broken(str(file), "It is not YAML.") from None
-    if not isinstance(content, dict):
-        raise _broken(str(file), "It is not a mapping.")
-    for kind, paths in (("clusters", _PATHS_IN_CLUSTER), ("users", _PATHS_IN_USER)):
-        for item in _items(content, kind, str(file)):
-            _make_absolute(item.get(_NAMED[kind]), paths, file.absolute().parent)
-    return content
-
-
-def _make_absolute(settings: object, keys: tuple[str, ...], folder: Path) -> None:
-    """Paths in a kubeconfig are relative to it; so is a plugin's command, if it is a path at all."""
-    if not isinstance(settings, dict):
-        return
-    for key in keys:
-        if settings.get(key):
-            settings[key] = str(folder / str(settings[key]))
-    plugin = settings.get("exec")
-    if isinstance(plugin, dict) and "/" in str(plugin.get("command", "")):
-        plugin["command"] = str(folder / plugin["command"])
-
-
-def _items(content: Mapping[str, Any], kind: str, source: str) -> list[dict[str, Any]]:
-    items = content.get(kind) or []
-    if not isinstance(items, list) or not all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in items):
-        raise _broken(source, f"Its {kind} are not a list of named entries.")
-    return items
-
-
 def _by_name(content: Mapping[str, Any], kind: str, source: str) -> dict[str, dict[str, Any]]:
-    return {item["name"]: item.get(_NAMED[kind]) or {} for item in _items(content, kind, source)}
+    return {item["name"]: item.get(MEMBERS[kind]) or {} for item in entries(content, kind, source)}
 
 
 def _member(members: Mapping[str, dict[str, Any]], name: object, kind: str, context: str, source: str) -> dict[str, Any]:
     if not isinstance(name, str) or name not in members:
-        raise _broken(source, f"Its context {context!r} names the {kind} {name!r}, which is not in it.")
+        raise broken(source, f"Its context {context!r} names the {kind} {name!r}, which is not in it.")
     return members[name]
 
 
@@ -224,25 +152,30 @@ def _typed(name: str, context: dict[str, Any], cluster: dict[str, Any], user: di
         config = KubeConfig.from_dict(content).get(name)
     except (msgspec.ValidationError, LightkubeError, KeyError, TypeError):
         # Their words may quote the values.
-        raise _broken(source, f"A value of its context {name!r} has the wrong type.") from None
+        raise broken(source, f"A value of its context {name!r} has the wrong type.") from None
     assert isinstance(config, SingleConfig)
-    if not config.cluster.server.startswith(("https://", "http://")):
-        raise _broken(source, f"The server of its context {name!r} is {config.cluster.server!r}, which is no URL.")
-    if not _is_private(config.cluster.server):
+    _check_server(name, config.cluster.server, source, is_proxied=bool(cluster.get("proxy-url")))
+    return config
+
+
+def _check_server(context: str, server: str, source: str, *, is_proxied: bool) -> None:
+    """Refuse a server on the way to which others would see the operator's credential."""
+    if not server.startswith(("https://", "http://")):
+        raise broken(source, f"The server of its context {context!r} is {server!r}, which is no URL.")
+    if not _is_private(server):
         raise ConfigError(
-            f"The server of the context {name!r} is {config.cluster.server!r}, which is not https.",
+            f"The server of the context {context!r} is {server!r}, which is not https.",
             "The operator's credential, and the tokens that the cluster issues, would be seen by everybody on the way.",
             "Write https into the kubeconfig; plain http is for this machine only, as with `kubectl proxy`.",
             code="config.kubeconfig",
         )
-    if config.cluster.server.startswith("http://") and cluster.get("proxy-url"):
+    if server.startswith("http://") and is_proxied:
         raise ConfigError(
-            f"The server of the context {name!r} is {config.cluster.server!r}, and requests there go through a proxy.",
+            f"The server of the context {context!r} is {server!r}, and requests there go through a proxy.",
             "It is not https, so the proxy would see the operator's credential, and the tokens that the cluster issues.",
             "Write https into the kubeconfig, or remove proxy-url from it.",
             code="config.kubeconfig",
         )
-    return config
 
 
 def _is_private(server: str) -> bool:
@@ -295,12 +228,8 @@ def _refuse_unsupported(user: Mapping[str, Any], context: str) -> None:
         )
 
 
-def _broken(source: str, why: str) -> ConfigError:
-    return ConfigError(f"{source} is not a usable kubeconfig.", why, "Check it with `kubectl config view`.", code="config.kubeconfig")
-
-
 def _context_error(what: str, contexts: Mapping[str, object], wanted: str = "") -> ConfigError:
     close = difflib.get_close_matches(wanted, contexts, n=1)
     known = f"It has: {', '.join(sorted(contexts))}." if contexts else "It has none at all."
-    hint = f"Did you mean {close[0]!r}?" if close else "Name one in spec.cluster.context, or with `kubectl config use-context`."
+    hint = f"Did you mean {close[0]!r}?" if close else "Name one: with --context of init, lint and token get, with spec.cluster.context of a federation file, or with `kubectl config use-context`."
     return ConfigError(what, known, hint, code="config.context")
