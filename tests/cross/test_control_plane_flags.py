@@ -25,7 +25,8 @@ from podpass.federate.clusters.rendering import render
 from podpass.federate.clusters.sheet import Sheet, Step
 from podpass.federate.clusters.sheets.kubeadm import FOLDER
 from podpass.google import iam, operator
-from podpass.google.rest import GoogleClient, new_http
+from podpass.google.connections import new_http
+from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient, connect
 from podpass.kube.kubeconfig import from_dict
 from podpass.names import Issuer, PoolName, Secret

@@ -9,9 +9,10 @@ import pytest
 
 from podpass.google import iam, operator, policy, projects, services, storage
 from podpass.google.backoff import Pacing
+from podpass.google.connections import new_http
 from podpass.google.fault import FaultKind, GoogleRefusedError
 from podpass.google.policy_edit import edit_policy
-from podpass.google.rest import GoogleClient, new_http
+from podpass.google.rest import GoogleClient
 from podpass.google.storage import StoredObject
 from podpass.names import GoogleServiceAccount, PoolName, Principal
 from podpass.sandbox.hosting import HostedSandbox

@@ -28,7 +28,8 @@ from podpass.federate.rotation.issuer.sides import MoveSides
 from podpass.federate.rotation.issuer.walk import MoveWalk
 from podpass.federate.rotation.servers import ControlPlane
 from podpass.google import operator
-from podpass.google.rest import GoogleClient, new_http
+from podpass.google.connections import new_http
+from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
 from podpass.kube.objects import ensure_service_account
 from podpass.names import PoolName, ServiceAccountRef

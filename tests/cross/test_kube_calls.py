@@ -11,8 +11,9 @@ from podpass.errors import ExchangeRefusedError, ImpersonationRefusedError, Sour
 from podpass.exchange.exchanger import Exchanger
 from podpass.google import iam, operator, policy
 from podpass.google.backoff import Pacing
+from podpass.google.connections import new_http
 from podpass.google.policy_edit import edit_policy
-from podpass.google.rest import GoogleClient, Json, new_http
+from podpass.google.rest import GoogleClient, Json
 from podpass.kube import config_maps, issuer, kubeconfig, objects, reviews, tokens
 from podpass.kube.client import KubeClient, connect
 from podpass.kube.config_maps import ConfigMap

@@ -31,7 +31,8 @@ from podpass.federate.rotation.key.sides import KeySides
 from podpass.federate.rotation.key.walk import KeyWalk
 from podpass.federate.rotation.servers import ControlPlane
 from podpass.google import operator
-from podpass.google.rest import GoogleClient, new_http
+from podpass.google.connections import new_http
+from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
 from podpass.kube.objects import ensure_service_account
 from podpass.kube.tokens import request_token

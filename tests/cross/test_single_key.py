@@ -23,7 +23,7 @@ from podpass.exchange.exchanger import Exchanger
 from podpass.federate.clusters.evidence import Node
 from podpass.federate.clusters.gathering import gather
 from podpass.federate.rotation.key.single_key import Report, report
-from podpass.google.rest import new_http
+from podpass.google.connections import new_http
 from podpass.kube.client import KubeClient, Request
 from podpass.kube.tokens import request_token
 from podpass.names import PoolName, Secret, ServiceAccountRef

@@ -68,8 +68,8 @@ def _fingerprint(access: "ClusterAccess") -> str:
 
 
 def _project() -> str:
+    from podpass.google.connections import new_http
     from podpass.google.operator import find
-    from podpass.google.rest import new_http
 
     with new_http() as http:
         project = find(http).project

@@ -43,7 +43,7 @@ def run(session: Session, options: Options) -> None:
     from podpass.federate.rotation.issuer.ledger import MoveLedger
     from podpass.federate.rotation.issuer.sides import MoveSides
     from podpass.federate.rotation.issuer.walk import MoveWalk
-    from podpass.google.rest import new_http
+    from podpass.google.connections import new_http
 
     ledger = MoveLedger(session.cluster, session.federation.name)
     move = ledger.read()

@@ -69,7 +69,7 @@ def _live(session: Session) -> "Iterator[tuple[KeySides, KeyLedger]]":
     from podpass.federate.planning import prepare
     from podpass.federate.rotation.key.ledger import KeyLedger
     from podpass.federate.rotation.key.sides import KeySides
-    from podpass.google.rest import new_http
+    from podpass.google.connections import new_http
 
     with new_http() as http:
         facts = prepare(session.federation, session.google, session.cluster).facts

@@ -71,8 +71,9 @@ def opened(file: Path) -> Iterator[Session]:
 
 def google() -> "GoogleClient":
     """Return a client of Google's APIs with the operator's credentials."""
+    from podpass.google.connections import new_http
     from podpass.google.operator import find
-    from podpass.google.rest import GoogleClient, new_http
+    from podpass.google.rest import GoogleClient
 
     http = new_http()
     return GoogleClient(find(http), http=http)

@@ -11,8 +11,9 @@ from podpass.demo import cluster
 from podpass.demo.comparison import Comparison, compare
 from podpass.demo.images import IMAGES
 from podpass.demo.story import Story, expect
+from podpass.google.connections import new_http
 from podpass.google.operator import find
-from podpass.google.rest import GoogleClient, new_http
+from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient, connect
 from podpass.kube.kubeconfig import load as load_kubeconfig
 from podpass.sandbox.cluster import Cluster, IssuerChange

@@ -7,8 +7,9 @@ from typing import Final
 
 from podpass.google import operator
 from podpass.google.backoff import Pacing
+from podpass.google.connections import new_http
 from podpass.google.groups import find_group, is_transitive_member
-from podpass.google.rest import GoogleClient, new_http
+from podpass.google.rest import GoogleClient
 from podpass.net.forks import survive
 
 # A caller waits for it, so it is not asked for long.

@@ -25,7 +25,7 @@ from podpass.exchange.provider_list import ProviderChoice
 from podpass.exchange.refusals import IAM_CREDENTIALS, STS, exchange_refused, impersonation_refused
 from podpass.exchange.tokens import AccessToken, IdToken, Signature
 from podpass.exchange.wire import is_token, post, read_object, unexpected
-from podpass.google.rest import new_http
+from podpass.google.connections import new_http
 from podpass.names import GoogleServiceAccount, ProviderName, Secret
 from podpass.net.forks import survive
 from podpass.verify import parse

@@ -13,7 +13,7 @@ Redirects are never followed: the `Authorization` header belongs to the host tha
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -21,13 +21,11 @@ from urllib.parse import quote
 
 import httpx2
 
-import podpass
 from podpass.errors import NeighbourError, UnexpectedAnswerError, UnreachableError
 from podpass.google.backoff import Attempts, Pacing, retry_after_s
+from podpass.google.connections import CONNECT_TIMEOUT_S, TIMEOUT_S, new_http
 from podpass.google.fault import FaultKind, GoogleFault, GoogleRefusedError, GoogleUnavailableError
 from podpass.names.secret import redact
-from podpass.net.authorities import of_the_environment
-from podpass.net.direct import PAST_PROXIES
 from podpass.net.silence import Silence
 
 log = logging.getLogger(__name__)
@@ -42,13 +40,8 @@ _SAFE_TO_REPEAT = frozenset({"GET", "PUT", "DELETE"})
 _PASSING = frozenset({408, 500, 502, 503, 504})
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 # A writing may take its time, and whether it was done is better known; a reading that gets lost is asked for again.
-_TIMEOUT_S = 30.0
 _READING_TIMEOUT_S = 12.0
-_CONNECT_TIMEOUT_S = 5.0
-_CONNECTIONS = 16
 _LOOK: Final = "Check the network and HTTPS_PROXY, then run the command again."
-# A policy has 64 KiB, a page of a list a few hundred; nothing that podpass asks for comes near it.
-LIMIT_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
 
 class Authorizer(Protocol):
@@ -100,53 +93,6 @@ class Request:
 def segment(text: str) -> str:
     """Return a name as one segment of a path."""
     return quote(text, safe="@")
-
-
-class _Bounded(httpx2.SyncByteStream):
-    """A body that ends with an error where it grows beyond the limit."""
-
-    def __init__(self, stream: httpx2.SyncByteStream, host: str) -> None:
-        self._stream = stream
-        self._host = host
-
-    def __iter__(self) -> Iterator[bytes]:
-        count = 0
-        for chunk in self._stream:
-            count += len(chunk)
-            if count > LIMIT_ANSWER_BYTES:
-                raise UnexpectedAnswerError(
-                    f"The answer of {self._host} is too large.", f"podpass reads {LIMIT_ANSWER_BYTES} bytes at most."
-                )
-            yield chunk
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _bound(response: httpx2.Response) -> None:
-    """Have a body end at the limit, and refuse a compressed one: a megabyte of it can hold a gigabyte."""
-    host = response.request.url.host
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise UnexpectedAnswerError(f"The answer of {host} is compressed, although podpass asked for plain bytes.")
-    assert isinstance(response.stream, httpx2.SyncByteStream)
-    response.stream = _Bounded(response.stream, host)
-
-
-def new_http() -> httpx2.Client:
-    """Return a client with podpass's habits: the environment's proxy and CA, no redirects, bounded times, bounded answers.
-
-    Raises:
-        ConfigError: The environment's CA file cannot be used.
-    """
-    with of_the_environment():
-        return httpx2.Client(
-            timeout=httpx2.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
-            limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=60.0),
-            headers={"user-agent": f"podpass/{podpass.__version__}", "accept-encoding": "identity"},
-            follow_redirects=False,
-            mounts=PAST_PROXIES,
-            event_hooks={"response": [_bound]},
-        )
 
 
 class GoogleClient:
@@ -237,13 +183,13 @@ class GoogleClient:
 
     def _once(self, request: Request, signature: Mapping[str, str], attempts: Attempts) -> httpx2.Response:
         headers = {"accept": "application/json", **request.headers, **signature}
-        timeout = max(1.0, min(_READING_TIMEOUT_S if request.may_repeat else _TIMEOUT_S, attempts.remaining))
+        timeout = max(1.0, min(_READING_TIMEOUT_S if request.may_repeat else TIMEOUT_S, attempts.remaining))
         response = self._http.request(
             request.verb,
             f"https://{request.service}.{self._universe}{request.path}",
             params=request.query or None,
             headers=headers,
-            timeout=httpx2.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT_S)),
+            timeout=httpx2.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT_S)),
             follow_redirects=False,
             content=request.content,
             json=request.body,

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from podpass.cli.root import podpass
 from podpass.errors import PodpassError
 from podpass.google import operator
-from podpass.google.rest import GoogleClient, new_http
+from podpass.google.connections import new_http
+from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient, connect
 from podpass.kube.kubeconfig import from_dict
 from podpass.kube.objects import ensure_service_account

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from podpass.federate.published import published_keys
-from podpass.google.rest import new_http
+from podpass.google.connections import new_http
 from podpass.names import Issuer
 from scenario.federate.conftest import Story
 

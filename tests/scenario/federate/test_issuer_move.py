@@ -31,7 +31,7 @@ from podpass.federate.rotation.issuer.beginning import begin, check_servers
 from podpass.federate.rotation.issuer.ledger import MoveLedger
 from podpass.federate.rotation.issuer.sides import MoveSides
 from podpass.federate.rotation.issuer.walk import MoveWalk
-from podpass.google.rest import new_http
+from podpass.google.connections import new_http
 from podpass.kube.config_maps import get_config_map
 from podpass.kube.tokens import request_token
 from podpass.names import ServiceAccountRef

@@ -22,7 +22,7 @@ from podpass.federate.rotation.key.ledger import KeyLedger
 from podpass.federate.rotation.key.rotation import Phase, Rotation
 from podpass.federate.rotation.key.sides import KeySides
 from podpass.federate.rotation.key.walk import KeyWalk
-from podpass.google.rest import new_http
+from podpass.google.connections import new_http
 from podpass.kube.config_maps import get_config_map
 from podpass.kube.fault import KubeRefusedError
 from podpass.kube.tokens import request_token

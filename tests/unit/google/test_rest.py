@@ -12,8 +12,9 @@ import httpx2
 import pytest
 
 from podpass.errors import UnexpectedAnswerError, UnreachableError
+from podpass.google.connections import LIMIT_ANSWER_BYTES, new_http
 from podpass.google.fault import FaultKind, GoogleRefusedError, GoogleUnavailableError
-from podpass.google.rest import LIMIT_ANSWER_BYTES, Request, new_http, segment
+from podpass.google.rest import Request, segment
 from unit.google.recorded import TOKEN, google, refusal
 
 GET = Request("GET", "iam", "/v1/x", "look at x")

@@ -6,10 +6,10 @@ import pytest
 
 from podpass.discovery import web
 from podpass.errors import ConfigError
-from podpass.google import rest
+from podpass.google import connections
 
 
-@pytest.mark.parametrize("new_http", [rest.new_http, web.new_http])
+@pytest.mark.parametrize("new_http", [connections.new_http, web.new_http])
 @pytest.mark.parametrize(("name", "why"), [("gone.pem", "No such file"), ("empty.pem", "NO_CERTIFICATE_OR_CRL_FOUND")])
 def test_a_ca_file_of_the_environment_that_cannot_be_used_is_named_with_its_variable(
     new_http: Callable[[], object], name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
