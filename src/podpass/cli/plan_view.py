@@ -61,9 +61,11 @@ def show_subject(subject: "Subject", out: Console, cluster: str = "") -> None:
 
 def show_plan(plan: "Plan", out: Console, cluster: str = "", allowances: "Allowances | None" = None) -> None:
     """Print what would change, and what a reader should know; where the operator has not allowed something yet, how it is allowed."""
+    from podpass.federate.allowances import Allowances
+
     show_subject(plan.subject, out, cluster)
     for change in plan.changes:
-        _show_change(change, out, allowances)
+        _show_change(change, out, allowances or Allowances())
     if plan.changes:
         out.print()
     for caution in plan.warnings:
@@ -90,8 +92,9 @@ def summary(plan: "Plan") -> str:
 
 
 def _show_change(change: "Change", out: Console, allowances: "Allowances | None" = None) -> None:
+    """Print a change; with `allowances`, those of a plan, also what the operator has to allow still. `destroy` has none: it asks once."""
     sign, colour, verb, _ = _LOOKS[change.action.value]
-    hint = f"  {verb}" if _is_granted(change, allowances) else _hint(change)
+    hint = f"  {verb}" if _is_granted(change, allowances) else _hint(change, allowances)
     out.print(Text.assemble((f"  {sign} ", colour), change.address, (hint, "dim")), soft_wrap=True)
     for field in change.fields:
         out.print(_field(field), soft_wrap=True)
@@ -104,11 +107,9 @@ def _is_granted(change: "Change", allowances: "Allowances | None") -> bool:
     return change.action in {"undelete", "adopt"} and allowances is not None and is_allowed(change, allowances)
 
 
-def _hint(change: "Change") -> str:
+def _hint(change: "Change", allowances: "Allowances | None") -> str:
     if change.action == "delete":
-        if change.is_unwitnessed:
-            return f"  delete: {change.owner}"
-        return "  delete: no selector gives it any more" if change.lapsed else "  delete"
+        return _why_deleted(change) + ("" if _may_delete(change, allowances) else ", needs --allow-delete")
     if change.action == "undelete":
         return "  undelete" if change.known else "  undelete, needs --allow-undelete"
     if change.action == "adopt":
@@ -116,6 +117,18 @@ def _hint(change: "Change") -> str:
     if change.action == "create" and change.owner:
         return f"  {change.owner}"
     return f"  selected by {change.origin}" if change.origin else ""
+
+
+def _why_deleted(change: "Change") -> str:
+    if change.is_unwitnessed:
+        return f"  delete: {change.owner}"
+    return "  delete: no selector gives it any more" if change.lapsed else "  delete"
+
+
+def _may_delete(change: "Change", allowances: "Allowances | None") -> bool:
+    from podpass.federate.allowances import is_allowed
+
+    return allowances is None or is_allowed(change, allowances)
 
 
 def _field(field: "FieldChange") -> Text:

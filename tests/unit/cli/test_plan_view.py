@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from podpass.cli.plan_view import console, show_plan, summary
+from podpass.cli.plan_view import console, show_changes, show_plan, summary
 from podpass.cli.wrapping import WIDTH
 from podpass.federate.allowances import Allowances
 from podpass.federate.change import Action, Change, FieldChange
@@ -58,13 +58,20 @@ def test_each_action_has_its_sign_and_says_what_it_wants() -> None:
         "  ^ pool/r  undelete, needs --allow-undelete\n",
         "  ^ pool/s  undelete\n",
         "  = bucket/b  exists, needs --adopt\n",
-        "  - grant/workload-",
+        f"  - {GRANT}  delete, needs --allow-delete\n",
     ):
         assert line in text
 
 
+def test_what_destroy_takes_away_needs_no_word_more() -> None:
+    out = io.StringIO()
+    show_changes(CHANGES[-1:], Console(file=out, width=WIDTH, highlight=False))
+    assert out.getvalue() == f"  - {GRANT}  delete\n"
+
+
 def test_what_is_allowed_is_not_asked_for_again() -> None:
-    text = shown(PLAN, Allowances(undelete=("pool/*",), adopt=()))
+    text = shown(PLAN, Allowances(delete=("grant/*",), undelete=("pool/*",), adopt=()))
+    assert f"  - {GRANT}  delete\n" in text
     assert "  ^ pool/r  undelete\n" in text
     assert "  = bucket/b  exists, needs --adopt\n" in text
     assert "  = bucket/b  adopt\n" in shown(PLAN, Allowances(adopt=("*",)))
