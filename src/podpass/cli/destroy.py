@@ -58,7 +58,9 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
         back = " Deleted pools and providers can be had back for 30 days." if kept else ""
         click.echo(f"{count} thing{'' if count == 1 else 's'} deleted.{back}")
     else:
-        click.echo("Nothing to take away." if destruction.has_receipt else "Nothing to take away: this cluster has no receipt.")
+        of = destruction.prepared.plan.subject.federation
+        none = "" if destruction.has_receipt else f": this cluster has no receipt of the federation {of}"
+        click.echo(f"Nothing to take away{none}.")
     if gone.unseen:
         click.echo(_namespace_stays(gone.unseen))
 

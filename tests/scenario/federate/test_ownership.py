@@ -53,7 +53,7 @@ def test_destroy_leaves_nothing_but_tombstones(story: Story) -> None:
     pool = f"projects/415104041262/locations/global/workloadIdentityPools/{story.name}"
     assert stones == {f"pool {pool}", f"provider {pool}/providers/cluster"}
     assert after == before
-    assert "no receipt" in story.done("destroy", "--yes")
+    assert f"no receipt of the federation {story.name}." in story.done("destroy", "--yes")
 
 
 def test_whatever_has_moved_into_the_namespace_survives_and_is_looked_for_among_all_kinds(
@@ -103,7 +103,7 @@ def test_where_an_aggregated_api_is_dead_all_goes_but_the_namespace_and_the_api_
         assert f"The namespace {NAMESPACE} stays: the cluster's API metrics.k8s.io/v1beta1 gives no answer" in said
         assert get_namespace(story.kube, NAMESPACE) is not None
         said = story.done("destroy", "--yes")
-        assert "this cluster has no receipt" in said
+        assert "this cluster has no receipt of the federation" in said
         assert "metrics.k8s.io/v1beta1" in said
         story.kube.call(Request("DELETE", f"{services}/{name}", "remove the dead API"))
         story.done("destroy", "--yes")
