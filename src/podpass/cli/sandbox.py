@@ -154,9 +154,10 @@ def run(state_dir: Path | None, **settings: Any) -> None:  # noqa: ANN401 - clic
         environment = sandbox.environment()
         if state_dir:
             _keep(environment, state_dir / ENVIRONMENT_FILE)
-            click.echo(f'The sandbox is up. Enter it from another terminal:\n  eval "$(podpass sandbox env --state {state_dir})"')
+            where = shlex.quote(str(state_dir.absolute()))  # the other terminal may be in another folder
+            click.echo(f'The sandbox is up. Enter it from another terminal:\n  eval "$(podpass sandbox env --state {where})"')
         else:
-            click.echo("The sandbox is up. Enter it from another terminal with these lines:")
+            click.echo("The sandbox is up. Enter it from another terminal with these lines; with --state DIR it is one:")
             click.echo(_exports(environment))
         click.echo("Ctrl-C ends it.")
         while not told:

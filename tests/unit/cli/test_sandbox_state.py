@@ -20,12 +20,15 @@ def test_the_environment_is_written_anew_and_privately(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     (state / "environment.json").symlink_to(elsewhere)
-    command = [str(Path(sys.executable).with_name("podpass")), "sandbox", "run", "--state", str(state)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    command = [str(Path(sys.executable).with_name("podpass")), "sandbox", "run", "--state", state.name]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     try:
         assert process.stdout is not None
+        said = ""
         while "Ctrl-C" not in (line := process.stdout.readline()):
             assert line, "it ended"
+            said += line
+        assert f'eval "$(podpass sandbox env --state {state})"' in said, "whatever folder the other terminal is in"
         written = state / "environment.json"
         assert not written.is_symlink()
         assert written.stat().st_mode & 0o777 == 0o600
