@@ -36,6 +36,8 @@ def _read(source: str, token_file: Path | None) -> str:
     if token_file:
         octets = token_file.read_bytes()[:_READ_LIMIT_BYTES]
     elif source == "-":
+        if sys.stdin.isatty():  # nothing would seem to happen
+            click.echo("The token is read from here; Ctrl-D after it. Or name its file: --token-file FILE.", err=True)
         octets = sys.stdin.buffer.read(_READ_LIMIT_BYTES)
     else:
         raise ConfigError(

@@ -24,14 +24,19 @@ class Ended:
 Type = Callable[..., Ended]
 
 
+class _Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Type]:
     """Type a command; logging is put back afterwards, since a command sets it up for its whole process."""
     root, own = logging.getLogger(), logging.getLogger("podpass")
     before = (root.handlers, root.level, own.level)
 
-    def run(*arguments: str, stdin: str = "") -> Ended:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+    def run(*arguments: str, stdin: str = "", terminal: bool = False) -> Ended:
+        monkeypatch.setattr(sys, "stdin", (_Terminal if terminal else io.TextIOWrapper)(io.BytesIO(stdin.encode())))
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert isinstance(ended.value.code, int)

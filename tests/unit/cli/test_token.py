@@ -48,6 +48,12 @@ def test_a_token_is_taken_apart_without_its_signature(typed: Type) -> None:
     assert whole.rpartition(".")[2] not in ended.out
 
 
+def test_whoever_is_to_type_a_token_is_told_so(typed: Type) -> None:
+    ended = typed("token", "inspect", stdin=token(), terminal=True)
+    assert "Nothing here is verified." in ended.out
+    assert ended.err == "The token is read from here; Ctrl-D after it. Or name its file: --token-file FILE.\n"
+
+
 def test_an_id_token_comes_from_the_metadata_server(typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     with LoopbackServer(lambda _: Reply(200, b"an.id.token", {"Metadata-Flavor": "Google"})) as server:
         monkeypatch.setenv("GCE_METADATA_HOST", server.url.removeprefix("http://"))
