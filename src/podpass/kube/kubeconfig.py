@@ -102,7 +102,7 @@ def load(
     raise ConfigError(
         "There is no kubeconfig.",
         "KUBECONFIG is not set, ~/.kube/config does not exist, and this is not a pod.",
-        "Set KUBECONFIG; where there is a federation file, its spec.cluster.kubeconfig may name one.",
+        "Set KUBECONFIG, or name a file in the spec.cluster.kubeconfig of a federation file.",
         code="config.kubeconfig-none",
     )
 
@@ -231,5 +231,6 @@ def _refuse_unsupported(user: Mapping[str, Any], context: str) -> None:
 def _context_error(what: str, contexts: Mapping[str, object], wanted: str = "") -> ConfigError:
     close = difflib.get_close_matches(wanted, contexts, n=1)
     known = f"It has: {', '.join(sorted(contexts))}." if contexts else "It has none at all."
-    hint = f"Did you mean {close[0]!r}?" if close else "Name one: with --context of init, lint and token get, with spec.cluster.context of a federation file, or with `kubectl config use-context`."
+    name_one = "Name one with --context, in a federation file's spec.cluster.context, or with `kubectl config use-context`."
+    hint = f"Did you mean {close[0]!r}?" if close else name_one
     return ConfigError(what, known, hint, code="config.context")

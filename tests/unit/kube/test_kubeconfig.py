@@ -93,7 +93,8 @@ CASES: dict[str, tuple[object, str | None, str]] = {
         broken(**{"current-context": ""}),
         None,
         (
-            "{file} has no current context. It has: admin@demo. Name one in spec.cluster.context, or with `kubectl config use-context`. "
+            "{file} has no current context. It has: admin@demo. Name one with --context, in a federation file's "
+            "spec.cluster.context, or with `kubectl config use-context`. "
             "[config.context]"
         ),
     ),
@@ -101,7 +102,8 @@ CASES: dict[str, tuple[object, str | None, str]] = {
         {},
         "x",
         (
-            "{file} has no context 'x'. It has none at all. Name one in spec.cluster.context, or with `kubectl config use-context`. "
+            "{file} has no context 'x'. It has none at all. Name one with --context, in a federation file's "
+            "spec.cluster.context, or with `kubectl config use-context`. "
             "[config.context]"
         ),
     ),
@@ -191,7 +193,7 @@ def test_no_kubeconfig_anywhere_is_told(tmp_path: Path) -> None:
         load(environment={"HOME": str(tmp_path)}, in_cluster=tmp_path)
     assert str(caught.value) == (
         "There is no kubeconfig. KUBECONFIG is not set, ~/.kube/config does not exist, and this is not a pod. "
-        "Set KUBECONFIG, or name the file in spec.cluster.kubeconfig."
+        "Set KUBECONFIG, or name a file in the spec.cluster.kubeconfig of a federation file."
     )
 
 
