@@ -8,6 +8,7 @@ and nothing else: so any other header with a token is set and taken off by a hoo
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, MutableMapping
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from urllib.parse import urljoin
 
 from anyio import to_thread
 
@@ -82,8 +83,10 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
 
     def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:
         """Serve a `Client`."""
-        self._sign(request, sent := self.headers(_origin(request), request.headers))
-        self._watch(request, sent, _watcher)
+        if sent := self.headers(_origin(request), request.headers):
+            request = _copy_of(request)
+            self._sign(request, sent)
+            self._watch(request, _watcher)
         response = yield request
         if self._is_refused(request, response, sent) and (second := self.second(_origin(request), sent)):
             self._sign(request, {**sent, **second})
@@ -91,8 +94,10 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
 
     async def async_auth_flow(self, request: RequestT) -> AsyncGenerator[RequestT, ResponseT]:
         """Serve an `AsyncClient`."""
-        self._sign(request, sent := await self.headers_async(_origin(request), request.headers))
-        self._watch(request, sent, _watcher_async)
+        if sent := await self.headers_async(_origin(request), request.headers):
+            request = _copy_of(request)
+            self._sign(request, sent)
+            self._watch(request, _watcher_async)
         response = yield request
         if self._is_refused(request, response, sent) and (second := await self.second_async(_origin(request), sent)):
             self._sign(request, {**sent, **second})
@@ -108,9 +113,9 @@ class HttpxFlow(Bearer, Generic[RequestT, ResponseT]):
         """Whether one of the origins is plain http."""
         return any(origin.scheme == "http" for origin in self._origins)
 
-    def _watch(self, request: RequestT, sent: Mapping[str, str], watcher: "Callable[[frozenset[Origin], _Trace | None], _Trace]") -> None:
+    def _watch(self, request: RequestT, watcher: "Callable[[frozenset[Origin], _Trace | None], _Trace]") -> None:
         """See to it that no hop of a request shows a token to a proxy; https never does."""
-        if sent and self._may_be_plain:
+        if self._may_be_plain:
             request.extensions = {**request.extensions, _TRACE: watcher(self._origins, request.extensions.get(_TRACE))}
 
     def _sign(self, request: RequestT, sent: dict[str, str]) -> None:
@@ -162,8 +167,10 @@ def _judge_write(origins: frozenset[Origin], event: str, info: Mapping[str, Any]
     """Refuse to write a token to a proxy that can read it; called by the library before it connects and before it writes."""
     if event.endswith(BEFORE_WRITING):
         request = info["request"]
-        if is_in_the_clear(info) and any(name.lower() in _CARRIERS for name, _ in request.headers):
-            raise through_a_proxy(request.url.target.decode("ascii"))
+        # Who sets `target` may have replaced the whole URL that tells of a proxy.
+        is_shown = is_in_the_clear(info) or ("target" in request.extensions and not _goes_to(request.url, origins))
+        if is_shown and any(name.lower() in _CARRIERS for name, _ in request.headers):
+            raise through_a_proxy(_wanted(request))
         # This hop is judged, and what else it tells costs a tenth of the request. The next one has extensions of its own.
         request.extensions = {**request.extensions, _TRACE: after}
     elif event == "socks.setup_socks5_connection.started":
@@ -192,6 +199,24 @@ def _watcher_async(origins: frozenset[Origin], after: _Trace | None) -> _Trace:
             await after(event, info)
 
     return watch
+
+
+def _goes_to(url: Any, origins: frozenset[Origin]) -> bool:  # noqa: ANN401 - as the connection has it, proxies and all
+    return Origin.of(url.scheme.decode("ascii"), url.host.decode("ascii"), url.port) in origins
+
+
+def _wanted(request: Any) -> str:  # noqa: ANN401 - as above
+    """Return what a proxy was about to be asked for."""
+    host: bytes = next((value for name, value in request.headers if name.lower() == b"host"), b"")
+    target: bytes = request.url.target
+    return urljoin(f"http://{host.decode('ascii')}", target.decode("ascii"))
+
+
+def _copy_of(request: RequestT) -> RequestT:
+    """Return a request to sign: the caller's own has no token, so it gets one of the moment whenever it is sent again."""
+    copy = object.__new__(type(request))
+    vars(copy).update(vars(request), headers=type(request.headers)(request.headers))  # type: ignore[call-arg] # as both libraries have it
+    return copy
 
 
 def _origin(request: _Request) -> Origin:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """For requests: `session = BearerAuth.from_env().attach(requests.Session())`.
 
-The tokens are added where an adapter of the session sends a request, and taken off again: each hop of a redirect passes there, and so
-requests has no token that it could take along. It is also the one place that knows through which proxy a request is about to go.
+The tokens are added where an adapter of the session sends a request, to a copy of it: each hop of a redirect passes there, and so requests
+has no token that it could take along. It is also the one place that knows through which proxy a request is about to go.
 """
 
 from functools import lru_cache
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import requests
 from requests.adapters import BaseAdapter
@@ -26,11 +26,10 @@ class BearerAuth(Bearer):
     """Add the workload's tokens to the requests to configured origins; see `Bearer`."""
 
     def attach(self, session: SessionT) -> SessionT:
-        """Make a session send the tokens. Adapters of its own are mounted before; one that is mounted later sends none.
-
-        A prepared request is sent by one thread at a time: it carries the tokens for as long as it is under way.
-        """
+        """Make a session send the tokens. Adapters of its own are mounted before; one that is mounted later sends none."""
         session.adapters.update({prefix: _Signing(self, adapter) for prefix, adapter in session.adapters.items()})
+        # Else what ~/.netrc has for a host, or for all, is a header of the caller's own, and no token is sent.
+        session.auth = session.auth or _as_it_is
         return session
 
     def __call__(self, _: requests.PreparedRequest) -> NoReturn:
@@ -62,8 +61,7 @@ class _Signing(BaseAdapter):
     ) -> requests.Response:
         options = {"stream": stream, "timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
         origin = _origin(request)
-        sent = self._bearer.headers(origin, request.headers)
-        if not sent:
+        if origin is None or not (sent := self._bearer.headers(origin, request.headers)):
             return self._adapter.send(request, **options)
         if proxies and origin.scheme == "http" and select_proxy(request.url or "", proxies):
             raise through_a_proxy(request.url or str(origin))
@@ -80,21 +78,37 @@ class _Signing(BaseAdapter):
         return answer
 
     def _signed(self, request: requests.PreparedRequest, sent: dict[str, str], options: dict[str, Any]) -> requests.Response:
-        request.headers.update(sent)
+        # A copy, so that at no time the request itself has a token: another thread may be sending it, or copying it for a redirect.
+        signed = object.__new__(type(request))
+        signed.__dict__.update(request.__dict__)
+        signed.headers = request.headers.copy()
+        signed.headers.update(sent)
         try:
-            return self._adapter.send(request, **options)
-        finally:
-            for name in sent:
-                request.headers.pop(name, None)
+            response = self._adapter.send(signed, **options)
+        except requests.RequestException as error:
+            if error.request is signed:
+                error.request = request
+            raise
+        response.request = request
+        return response
 
     def close(self) -> None:
         self._adapter.close()
 
 
-def _origin(request: requests.PreparedRequest) -> Origin:
-    """Return where a prepared request goes; requests has brought its URL into one form."""
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _origin(request: requests.PreparedRequest) -> Origin | None:
+    """Return where a prepared request goes; requests has brought its URL into one form. None: to no service, or nowhere."""
     return _parsed("/".join((request.url or "").split("/", 3)[:3]))
 
 
 # As many services as a workload calls; taking a URL apart costs as much as all the rest.
-_parsed: Final = lru_cache(64)(Origin.of_url)
+@lru_cache(64)
+def _parsed(url: str) -> Origin | None:
+    try:
+        return Origin.of_url(url)
+    except ConfigError:  # of another scheme, or what a redirect made up: the adapter's to judge
+        return None

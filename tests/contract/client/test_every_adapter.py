@@ -3,6 +3,7 @@
 
 import asyncio
 import importlib
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -401,6 +402,23 @@ class TestTwoTokens:
         call("GET", service.url, headers={"Authorization": f"Bearer {T3}"})
         call("GET", service.url, headers={"X-Serverless-Authorization": f"Bearer {G2}"})
         assert service.pairs == [(T3, G1), (T1, G2)]
+
+
+@pytest.mark.parametrize("name", ["httpx2", "httpx"])
+def test_a_token_is_read_for_each_sending_of_a_request(
+    name: str, service: Service, volume: ProjectedVolume, clock: SteppedClock, ca_file: Path
+) -> None:
+    """What is left of the first sending would be a header of the caller's own to the second, and would grow old."""
+    library, adapter = pytest.importorskip(name), importlib.import_module(f"podpass.client.{name}")
+    source = FileSource(volume.path, audience="orders-api")
+    auth = adapter.BearerAuth(source, origins=[service.url], serverless=source, clock=clock)
+    with auth.attach(library.Client(verify=ssl.create_default_context(cafile=ca_file))) as client:
+        request = client.build_request("GET", service.url)
+        client.send(request)
+        volume.swap(T2)
+        clock.step(2 * SECOND)
+        client.send(request)
+    assert service.pairs == [(T1, T1), (T2, T2)]
 
 
 @pytest.mark.parametrize("name", ["httpx2", "httpx"])

@@ -123,6 +123,26 @@ def test_a_proxy_of_the_client_itself_is_found_as_well_and_who_watches_goes_on_w
 
 
 @pytest.mark.parametrize("name", ["httpx2", "httpx"])
+def test_a_proxy_is_found_whatever_target_the_caller_sets(name: str, proxy: RecordingProxy, source: FileSource) -> None:
+    """httpx asks the proxy for that path, in place of a whole URL."""
+    library, adapter = pytest.importorskip(name), importlib.import_module(f"podpass.client.{name}")
+    auth = adapter.BearerAuth(source, origins=[IN_CLUSTER], clock=SteppedClock(NOW))
+    with library.Client(auth=auth) as client, pytest.raises(ConfigError, match=r"http://orders\.shop\.svc:8080: a proxy is on the way"):
+        client.get(IN_CLUSTER, extensions={"target": b"/a%2fb"})
+    assert "Bearer" not in "".join(proxy.shown)
+
+
+@pytest.mark.parametrize("name", ["httpx2", "httpx"])
+def test_a_target_that_the_caller_sets_is_sent_where_no_proxy_is(name: str, source: FileSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, adapter = pytest.importorskip(name), importlib.import_module(f"podpass.client.{name}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with LoopbackServer(lambda _: Reply()) as service:
+        with library.Client(auth=adapter.BearerAuth(source, origins=[service.url], clock=SteppedClock(NOW))) as client:
+            client.get(service.url, extensions={"target": b"/a%2fb"})
+        assert (service.seen[0].path, service.seen[0].headers["authorization"]) == ("/a%2fb", f"Bearer {TOKEN}")
+
+
+@pytest.mark.parametrize("name", ["httpx2", "httpx"])
 def test_each_hop_of_a_redirect_is_watched(name: str, proxy: RecordingProxy, source: FileSource, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first goes to its service directly, the second would go through a proxy, with the second token in it."""
     library, adapter = pytest.importorskip(name), importlib.import_module(f"podpass.client.{name}")

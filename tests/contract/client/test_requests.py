@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,61 @@ def test_a_prepared_request_holds_no_token_before_and_after(source: FileSource, 
         answer = session.send(prepared)
     assert dict(prepared.headers) == dict(answer.request.headers) == before
     assert service.seen[0].headers["x-serverless-authorization"] == f"Bearer {TOKEN}"
+
+
+def test_neither_does_it_while_it_is_under_way(source: FileSource, service: LoopbackServer) -> None:
+    """Another thread that sends it, too, would take its token to its own proxy, and to where it is redirected."""
+    held: list[object] = []
+
+    class Looking(Noting):
+        def send(self, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401
+            held.append(dict(prepared.headers))
+            return super().send(*args, **kwargs)
+
+    with requests.Session() as session:
+        own = Looking()
+        session.mount(service.url, own)
+        prepared = signing(session, source, service.url).prepare_request(requests.Request("GET", service.url))
+        before = dict(prepared.headers)
+        session.send(prepared)
+    assert own.sent == [True]
+    assert held == [before]
+
+
+def test_a_netrc_does_not_keep_a_token_back(
+    source: FileSource, service: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with signing(requests.Session(), source, service.url) as session:
+        session.get(service.url)
+    assert service.seen[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:99999/", "http://127.0.0.1:8%40127.0.0.1:9/"])
+def test_a_redirect_to_no_url_is_the_librarys_own_error(source: FileSource, place: str) -> None:
+    with (
+        LoopbackServer(lambda _: Reply(302, headers={"location": place})) as server,
+        signing(requests.Session(), source, server.url) as session,
+        pytest.raises(requests.exceptions.InvalidURL),
+    ):
+        session.get(server.url)
+
+
+def test_adapters_of_other_schemes_go_on(source: FileSource) -> None:
+    class Elsewhere(Noting):
+        def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:  # noqa: ANN401
+            self.sent.append("authorization" in request.headers)
+            response = requests.Response()
+            response.request, response.raw = request, BytesIO()
+            return response
+
+    with requests.Session() as session:
+        own = Elsewhere()
+        session.mount("http+unix://", own)
+        signing(session, source, "https://orders.example").get("http+unix://%2Frun%2Forders.sock/")
+    assert own.sent == [False]
 
 
 def test_a_request_that_fails_holds_none_either(source: FileSource) -> None:
