@@ -7,12 +7,18 @@ from typing import Self
 import msgspec
 
 from podpass.errors import ConfigError
-from podpass.names.quoting import quoted
+from podpass.names.quoting import at_odds, quoted
 
 # Google (IAM v1 reference): the account id has 6 to 30 characters.
 _ACCOUNT_ID = r"[a-z]([-a-z0-9]{4,28}[a-z0-9])"
 _SUFFIX = ".iam.gserviceaccount.com"
 _EMAIL = r"[a-z0-9][-a-z0-9.]{0,62}@[a-z0-9][-a-z0-9.]{1,200}\.gserviceaccount\.com"
+
+
+def _has(account_id: str) -> str:
+    if re.fullmatch(r"[-a-z0-9]{6,30}", account_id):
+        return f"begins with {account_id[0]!r} and ends in {account_id[-1]!r}"
+    return f"has {at_odds(account_id)}"
 
 
 class GoogleServiceAccount(msgspec.Struct, frozen=True):
@@ -39,7 +45,7 @@ class GoogleServiceAccount(msgspec.Struct, frozen=True):
         if project is None or not re.fullmatch(_ACCOUNT_ID, text):
             raise ConfigError(
                 f"{quoted(text)} cannot be the id of a Google service account.",
-                f"An id has 6 to 30 of a-z, 0-9 and '-', begins with a letter, does not end in '-'; this one has {len(text)} characters.",
+                f"An id has 6 to 30 of a-z, 0-9 and '-', begins with a letter, does not end in '-'; this one {_has(text)}.",
                 f"Choose another id, or write the full email of an existing account: ID@PROJECT{_SUFFIX}.",
                 code="config.google-service-account",
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from podpass.errors import ConfigError
-from podpass.names.quoting import quoted
+from podpass.names.quoting import at_odds, quoted
 
 # Google (IAM v1 reference): 4 to 32 of [a-z0-9-]; the prefix `gcp-` is reserved.
 _ID = re.compile(r"[a-z0-9-]{4,32}")
@@ -29,7 +29,7 @@ def check_id(kind: str, text: str) -> None:
         ConfigError: Length, alphabet or reserved prefix.
     """
     if not _ID.fullmatch(text):
-        why = f"An id has 4 to 32 of a-z, 0-9 and '-'; this one has {len(text)} characters."
+        why = f"An id has 4 to 32 of a-z, 0-9 and '-'; this one has {at_odds(text)}."
     elif text.startswith("gcp-"):
         why = "The prefix 'gcp-' is reserved by Google."
     else:

@@ -290,7 +290,7 @@ ONE_FAULT = {
         "googleServiceAccount: Account",
         (
             ":22:29: spec.workloads[0].googleServiceAccount: 'Account' cannot be the id of a Google service account. An id has 6 to 30 of a-z, "
-            "0-9 and '-', begins with a letter, does not end in '-'; this one has 7 characters. Choose another id, or write the full email of "
+            "0-9 and '-', begins with a letter, does not end in '-'; this one has 'A'. Choose another id, or write the full email of "
             "an existing account: ID@PROJECT.iam.gserviceaccount.com. [config.google-service-account]"
         ),
     ),

@@ -6,6 +6,7 @@ from time import process_time
 import pytest
 
 from podpass.errors import ConfigError
+from podpass.names import GoogleServiceAccount
 from podpass.names.bucket import check_bucket_name
 from podpass.names.project import check_project_id
 from podpass.names.role import check_role
@@ -29,6 +30,14 @@ def test_bad_bucket_names_are_refused(name: str) -> None:
 def test_bad_project_ids_are_refused(project: str) -> None:
     with pytest.raises(ConfigError, match="cannot be the id of a Google project"):
         check_project_id(project)
+
+
+@pytest.mark.parametrize(
+    ("account", "has"), [("abc", "has 3 characters"), ("Shop_one", "has 'S', '_'"), ("1shops", "begins with '1' and ends in 's'")]
+)
+def test_what_is_wrong_with_an_account_s_id_is_named(account: str, has: str) -> None:
+    with pytest.raises(ConfigError, match=f"; this one {has}[.] "):
+        GoogleServiceAccount.parse(account, project="demo-project")
 
 
 @pytest.mark.parametrize("role", ["roles/storage.admin", "projects/demo-project/roles/myRole", "organizations/123/roles/my_role"])

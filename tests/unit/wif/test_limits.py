@@ -58,6 +58,14 @@ def test_ids_of_pools_and_providers(identifier: str) -> None:
     assert of_pool.message.startswith(f"{identifier!r} cannot be the id of a workload identity pool. ")
 
 
+@pytest.mark.parametrize(
+    ("identifier", "has"), [("abc", "3 characters"), ("a" * 33, "33 characters"), ("Shop_Cluster", "'S', '_', 'C'"), ("\x1bxxx", "'\\x1b'")]
+)
+def test_what_is_wrong_with_an_id_is_named(identifier: str, has: str) -> None:
+    (finding,) = check_pool(identifier)
+    assert f"An id has 4 to 32 of a-z, 0-9 and '-'; this one has {has}." in finding.message
+
+
 @pytest.mark.parametrize("identifier", ["abcd", "a" * 32, "0-9-", "a-b-c"])
 def test_ids_that_google_accepts(identifier: str) -> None:
     assert broken(provider_id=identifier) == check_pool(identifier) == []
