@@ -80,8 +80,8 @@ class FileSource:
         """Return the sentence that says which volume brings the file."""
         audience = self.audience or "the full name of the provider: //iam.googleapis.com/projects/…"
         return (
-            "Declare a projected volume in the pod, and mount it at "
-            f"{self.path.parent}: a serviceAccountToken with path {self.path.name!r}, audience {audience!r} and expirationSeconds 3600."
+            f"Declare a projected volume in the pod, and mount it at {self.path.absolute().parent}: a serviceAccountToken with "
+            f"path {self.path.name!r}, audience {audience!r} and expirationSeconds 3600."
         )
 
     def _unavailable(self, fault: str, next_step: str) -> SourceUnavailableError:

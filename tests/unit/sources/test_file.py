@@ -45,6 +45,11 @@ def test_a_missing_file_names_the_volume_to_declare(tmp_path: Path) -> None:
     assert caught.value.full_code == "credential.token-file"
 
 
+def test_the_volume_is_mounted_at_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"mount it at {tmp_path}: a serviceAccountToken with path 'token'" in FileSource(Path("token")).volume()
+
+
 CASES = {
     "empty": (b" \n", None, "is empty"),
     "large": (b"x" * 65_537, None, "has more than 65536 bytes, so it is no token"),
