@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            close = get_close_matches(args[0], COMMANDS, n=1)
+            close = ["--help"] if args[0] == "help" else get_close_matches(args[0], COMMANDS, n=1)
             if not close:
                 raise
             raise click.UsageError(f"{error.message} Did you mean '{close[0]}'?", ctx) from None

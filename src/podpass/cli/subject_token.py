@@ -68,6 +68,19 @@ def request(account: str | None, audience: str, expiration_s: int, kubeconfig: P
         return TokenRequestSource(client, ref, wanted.value, timedelta(seconds=expiration_s)).read()
 
 
+def issuer_keys(cluster: ClusterSettings) -> bytes:
+    """Ask a cluster for its public keys; where there is none to ask, say that they may be named.
+
+    Raises:
+        ConfigError: No cluster can be found.
+    """
+    try:
+        return cluster_keys(cluster)
+    except ConfigError as error:
+        named = f"{error.next_step} Or name the issuer's keys: --jwks FILE."
+        raise ConfigError(error.what, error.why, named.lstrip(), code=error.full_code) from error
+
+
 def cluster_keys(cluster: ClusterSettings) -> bytes:
     """Ask a cluster for its public keys."""
     with connect(load(cluster.kubeconfig, cluster.context)) as client:

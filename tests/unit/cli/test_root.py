@@ -84,6 +84,7 @@ def until_asleep(process: "subprocess.Popen[str]") -> None:
 
 def test_a_mistyped_command_is_told_which_was_meant() -> None:
     assert "No such command 'plna'. Did you mean 'plan'?" in CliRunner().invoke(podpass, ["plna"]).output
+    assert "No such command 'help'. Did you mean '--help'?" in CliRunner().invoke(podpass, ["help"]).output
     assert "Did you mean" not in CliRunner().invoke(podpass, ["xyzzy"]).output
 
 

@@ -124,6 +124,17 @@ def test_the_first_check_that_fails_is_named_with_google_s_answer(typed: Type, e
     assert "unauthorized_client: The given credential is rejected by the attribute condition." in ended.out
 
 
+def test_without_a_cluster_the_keys_may_be_named(
+    typed: Type, explaining: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ended = typed(*explaining[:-2], stdin=token())
+    assert ended.code == 2
+    assert "There is no kubeconfig. [config.kubeconfig-none]" in ended.err
+    assert ended.err.endswith(" Or name the issuer's keys: --jwks FILE.\n")
+
+
 def test_a_project_number_that_is_not_known_is_said_to_be_assumed(typed: Type, explaining: list[str]) -> None:
     ended = typed(*explaining, stdin=token(aud=["somebody-else"]))
     assert "The number of project demo-project is not known, so it stands as 0 below;" in " ".join(ended.out.split())
