@@ -39,6 +39,10 @@ def main() -> int:
     for step in steps:
         if subprocess.run(step, check=False).returncode != 0:
             print(f"This step failed: {' '.join(step)}", file=sys.stderr)
+            if "--require-hashes" in step:
+                print(
+                    "The packages come from PyPI, or the index that PIP_INDEX_URL names. Once it answers, run make again.", file=sys.stderr
+                )
             return 1
     return 0
 
