@@ -45,6 +45,10 @@ async def dump_of(universe: Universe, cluster: Cluster | None) -> Json:
     return dump
 
 
+ChangeFaults = Callable[[bytes | None], Awaitable[None]]
+"""Puts the faults of a file's bytes into effect; None ends them."""
+
+
 class AdminApp:
     """The ASGI application behind the door.
 
@@ -61,7 +65,7 @@ class AdminApp:
         universe: Universe,
         cluster: Cluster | None,
         instances: Instances,
-        change_faults: Callable[[bytes | None], Awaitable[None]],
+        change_faults: ChangeFaults,
         token: str,
     ) -> None:
         self._instances = instances

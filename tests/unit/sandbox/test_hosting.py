@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from conftest import StartSandbox
-from podpass.sandbox import hosting
-from podpass.sandbox.hosting import HostedSandbox, Sandbox
+from podpass.sandbox import parts
+from podpass.sandbox.hosting import HostedSandbox
+from podpass.sandbox.sandbox import Sandbox
 from podpass.sandbox.settings import SandboxSettings
 
 
@@ -61,7 +62,7 @@ def test_a_sandbox_that_stops_leaves_nothing() -> None:
     gc.collect()  # what is left open would be warned about here
 
 
-@pytest.mark.parametrize("part", ["_clustered", "_administered"])
+@pytest.mark.parametrize("part", ["clustered", "administered"])
 def test_a_start_that_fails_half_way_takes_everything_down(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
 
@@ -72,7 +73,7 @@ def test_a_start_that_fails_half_way_takes_everything_down(part: str, monkeypatc
         async def __aexit__(self, *_: object) -> None:
             stopped.append("never entered")
 
-    monkeypatch.setattr(hosting, part, lambda *_: Refusing())
+    monkeypatch.setattr(parts, part, lambda *_: Refusing())
     threads = set(threading.enumerate())
     sandbox = HostedSandbox(SandboxSettings())
     with pytest.raises(OSError, match="no such port"), sandbox:
@@ -87,7 +88,7 @@ def test_a_part_that_stops_by_itself_is_told(caplog: pytest.LogCaptureFixture) -
         raise RuntimeError("broken")
 
     async def scene() -> None:
-        async with hosting._working("node agent", fail()):
+        async with parts.working("node agent", fail()):
             await asyncio.sleep(0)
             await asyncio.sleep(0)
 
