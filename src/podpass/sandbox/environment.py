@@ -96,13 +96,18 @@ def logged_in(
         "BOTO_CONFIG": str(boto),
         "KUBECACHEDIR": str(directory / "kube-cache"),
     }
+    return variables | _to_the_cluster(directory, settings, kubeconfig)
+
+
+def _to_the_cluster(directory: Path, settings: SandboxSettings, kubeconfig: Mapping[str, object] | None) -> dict[str, str]:
+    """Return the variable that names the cluster, if there is one; a kubeconfig of the sandbox's own is written."""
     if settings.kubeconfig:
-        variables["KUBECONFIG"] = str(settings.kubeconfig.absolute())
-    elif kubeconfig is not None:
-        path = directory / "kubeconfig"
-        write_private(path, json.dumps(kubeconfig, indent=2).encode())  # JSON is YAML
-        variables["KUBECONFIG"] = str(path)
-    return variables
+        return {"KUBECONFIG": str(settings.kubeconfig.absolute())}
+    if kubeconfig is None:
+        return {}
+    path = directory / "kubeconfig"
+    write_private(path, json.dumps(kubeconfig, indent=2).encode())  # JSON is YAML
+    return {"KUBECONFIG": str(path)}
 
 
 def _boto(authority: Path, refresh_token: str, project: str) -> str:

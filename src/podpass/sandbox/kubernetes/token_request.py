@@ -2,7 +2,7 @@
 """The `token` subresource of service accounts: a TokenRequest in, a bound token out."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 from podpass.sandbox.kubernetes.kind import Json, timestamp
@@ -35,19 +35,7 @@ def create_token(objects: Objects, issuer: TokenIssuer, namespace: str, name: st
     bound = _bound(objects, namespace, name, spec["boundObjectRef"])
     extended = life_s == TOKEN_LIFE_S and "pod" in bound and set(audiences) <= set(issuer.issuers)
     now = objects.clock.now()
-    now_s = int(now.timestamp())
-    private: Json = {"namespace": namespace, "serviceaccount": _reference(account), **bound}
-    if extended:
-        private["warnafter"] = now_s + life_s
-    claims: dict[str, Any] = {
-        "aud": audiences,
-        "exp": now_s + (_EXTENDED_LIFE_S if extended else life_s),
-        "iat": now_s,
-        "jti": str(uuid4()),
-        "kubernetes.io": private,
-        "nbf": now_s,
-        "sub": f"system:serviceaccount:{namespace}:{name}",
-    }
+    claims = _claims(account, bound, audiences, int(now.timestamp()), life_s, extended=extended)
     metadata = {"name": name, "namespace": namespace, "uid": account["metadata"]["uid"], "creationTimestamp": timestamp(now)}
     return {
         "kind": "TokenRequest",
@@ -55,6 +43,22 @@ def create_token(objects: Objects, issuer: TokenIssuer, namespace: str, name: st
         "metadata": metadata,
         "spec": {**spec, "audiences": audiences, "expirationSeconds": life_s},
         "status": {"token": issuer.sign(claims), "expirationTimestamp": timestamp(now + timedelta(seconds=life_s))},
+    }
+
+
+def _claims(account: Json, bound: dict[str, Json], audiences: list[str], now_s: int, life_s: int, *, extended: bool) -> Json:
+    namespace, name = account["metadata"]["namespace"], account["metadata"]["name"]
+    private: Json = {"namespace": namespace, "serviceaccount": _reference(account), **bound}
+    if extended:
+        private["warnafter"] = now_s + life_s
+    return {
+        "aud": audiences,
+        "exp": now_s + (_EXTENDED_LIFE_S if extended else life_s),
+        "iat": now_s,
+        "jti": str(uuid4()),
+        "kubernetes.io": private,
+        "nbf": now_s,
+        "sub": f"system:serviceaccount:{namespace}:{name}",
     }
 
 

@@ -27,10 +27,16 @@ class Events:
         if self._last.get(reason + container) == message:
             return
         self._last[reason + container] = message
-        now = self._clock.now()
-        metadata = self._pod["metadata"]
+        event = self._event(reason, message, "Warning" if warning else "Normal", container)
+        try:
+            await self._client.post(f"/api/v1/namespaces/{self._pod['metadata']['namespace']}/events", event)
+        except NeighbourError as error:
+            _log.debug("the event %s was not written: %s", reason, error)
+
+    def _event(self, reason: str, message: str, kind: str, container: str) -> Object:
+        now, metadata = self._clock.now(), self._pod["metadata"]
         self._number += 1
-        event = {
+        return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
@@ -47,7 +53,7 @@ class Events:
             },
             "reason": reason,
             "message": message,
-            "type": "Warning" if warning else "Normal",
+            "type": kind,
             "source": {"component": "kubelet", "host": self._node},
             "reportingComponent": "kubelet",
             "reportingInstance": self._node,
@@ -55,7 +61,3 @@ class Events:
             "lastTimestamp": rfc3339(now),
             "count": 1,
         }
-        try:
-            await self._client.post(f"/api/v1/namespaces/{metadata['namespace']}/events", event)
-        except NeighbourError as error:
-            _log.debug("the event %s was not written: %s", reason, error)

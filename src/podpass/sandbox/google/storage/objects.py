@@ -64,9 +64,7 @@ def delete_object(call: Call) -> Answer:
     """Delete an object."""
     record = object_record(call)
     check_preconditions(call.query, record.value)
-    call.universe.store.delete(OBJECT, record.key, expect=record.revision)
-    call.universe.store.drop_blob(record.value["blob"])
-    return Answer(204)
+    return _delete(call, record)
 
 
 @method(
@@ -93,10 +91,7 @@ def read_object(call: Call) -> Answer:
 )
 def delete_addressed_object(call: Call) -> Answer:
     """Delete an object by its public address."""
-    record = object_record(call)
-    call.universe.store.delete(OBJECT, record.key, expect=record.revision)
-    call.universe.store.drop_blob(record.value["blob"])
-    return Answer(204)
+    return _delete(call, object_record(call))
 
 
 @method(
@@ -111,6 +106,12 @@ def delete_addressed_object(call: Call) -> Answer:
 def list_bucket(call: Call) -> Answer:
     """Refuse to list at the public address; who may not list is told so before this."""
     raise left_out(f"XML list of bucket {call.params['bucket']}: use the JSON API")
+
+
+def _delete(call: Call, record: Record) -> Answer:
+    call.universe.store.delete(OBJECT, record.key, expect=record.revision)
+    call.universe.store.drop_blob(record.value["blob"])
+    return Answer(204)
 
 
 def object_record(call: Call) -> Record:

@@ -89,30 +89,39 @@ def check_pod_spec(spec: Json, path: str) -> list[Cause]:
     causes = []
     if not spec.get("containers"):
         causes.append(required(f"{path}.containers"))
-    volumes = {volume["name"] for volume in spec.get("volumes") or ()}
     for index, volume in enumerate(spec.get("volumes") or ()):
         causes += check_label(f"{path}.volumes[{index}].name", volume["name"])
+    volumes = {volume["name"] for volume in spec.get("volumes") or ()}
     for place in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(place) or ()):
             here = f"{path}.{place}[{index}]"
-            causes += check_label(f"{here}.name", container["name"])
-            if not container.get("image"):
-                causes.append(required(f"{here}.image"))
-            for mount, row in enumerate(container.get("volumeMounts") or ()):
-                if row["name"] not in volumes:
-                    causes.append(Cause(f"{here}.volumeMounts[{mount}].name", f'Not found: "{row["name"]}"', "FieldValueNotFound"))
-            causes += _check_restarts(container, here)
+            causes += _check_container(container, here, volumes)
             causes += _check_probes(container, here) if place == "initContainers" else []
-    names = [container["name"] for container in containers_of(spec)]
-    causes += [
-        Cause(f"{path}.containers[{index}].name", f'Duplicate value: "{name}"', "FieldValueDuplicate")
-        for index, name in enumerate(names)
-        if name in names[:index]
-    ]
+    causes += _check_names(spec, path)
     policy = spec.get("restartPolicy")
     if policy not in _POLICIES:
         causes.append(unsupported_value(f"{path}.restartPolicy", str(policy), _POLICIES))
     return causes + _check_tokens(spec, path)
+
+
+def _check_container(container: Json, path: str, volumes: set[str]) -> list[Cause]:
+    causes = check_label(f"{path}.name", container["name"])
+    if not container.get("image"):
+        causes.append(required(f"{path}.image"))
+    for mount, row in enumerate(container.get("volumeMounts") or ()):
+        if row["name"] not in volumes:
+            causes.append(Cause(f"{path}.volumeMounts[{mount}].name", f'Not found: "{row["name"]}"', "FieldValueNotFound"))
+    return causes + _check_restarts(container, path)
+
+
+def _check_names(spec: Json, path: str) -> list[Cause]:
+    """Name the containers that are called as one before them."""
+    names = [container["name"] for container in containers_of(spec)]
+    return [
+        Cause(f"{path}.containers[{index}].name", f'Duplicate value: "{name}"', "FieldValueDuplicate")
+        for index, name in enumerate(names)
+        if name in names[:index]
+    ]
 
 
 def _check_restarts(container: Json, path: str) -> list[Cause]:
