@@ -11,9 +11,15 @@ import click
 if TYPE_CHECKING:
     from podpass.demo.story import Story
 
+_ABOUT = {
+    "federation": "Google comes to trust a cluster, and a Job lists buckets",
+    "services": "a client calls a guarded server, and others try",
+    "google": "a pod gets Google's tokens from a metadata server, and calls a service on Cloud Run",
+}
+
 
 @click.command()
-@click.argument("story", type=click.Choice(["federation", "services", "google"]), required=False)
+@click.argument("story", type=click.Choice(list(_ABOUT)), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--control-plane",
@@ -33,9 +39,10 @@ def command(*, story: str | None, as_json: bool, control_plane: Path | None) -> 
 
     tellers: dict[str, Callable[..., Story]] = {"federation": federation.tell, "services": services.tell, "google": google.tell}
     told = []
-    for teller in [tellers[story]] if story else tellers.values():
+    for name in [story] if story else tellers:
+        click.secho(f"\n{name}: {_ABOUT[name]}", bold=True, err=True)
         try:
-            told.append(teller(control_plane=control_plane))
+            told.append(tellers[name](control_plane=control_plane))
         except NotHereError as error:
             if story:
                 raise

@@ -5,6 +5,7 @@ As the article does, the issuer moves to a public bucket and the cluster's P-256
 order that leaves nobody without a valid token: announce the key, publish, switch. The binding is left out at first, to see Google refuse.
 """
 
+import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -106,7 +107,7 @@ class _Walk:
             step.say(*log)
             expect(holds=not completed and any("iam.serviceAccounts.getAccessToken" in line for line in log), what="Google did not refuse")
             self.story.results["refusal"] = log
-            self.story.conclude("Without the binding, Google answered the Job:", *log)
+            self.story.conclude("Without the binding, Google answered the Job:", *map(in_short, log))
 
     def _bind(self) -> None:
         with self.story.step("The plan holds what is left; it is made", "podpass apply") as step:
@@ -136,6 +137,15 @@ class _Walk:
 
     def _job(self) -> tuple[bool, list[str]]:
         return cluster.run_job(self.kube, yaml.safe_load((_FILES / "job.yaml").read_text()))
+
+
+def in_short(line: str) -> str:
+    """Return what Google says in an error that a log holds as JSON: its status and its sentence; any other line as it is."""
+    try:
+        error = json.loads(line[line.index("{") :])["error"]
+        return f"{error['code']} {error['status']}: {error['message']}"
+    except (ValueError, KeyError, TypeError):
+        return line
 
 
 def _only(prepared: Prepared, changes: tuple[Any, ...]) -> Prepared:
