@@ -53,21 +53,14 @@ def command(*, stage: str, file: Path, yes: bool) -> None:
     roll = Roll(driven.machines, look_through(seen.access, server_of=driven.server_of), notify=_tell)
     asked = _Asked(driven, nodes, told, yes=yes)
     if stage == "back":
-        asked.stage(move.back(), "It takes the last stage back, from the last node to the first.", "switch")
-        roll.abort(move.back(), nodes)
-        _keep(driven, move.back())
-    else:
-        wanted = _wanted(move, stage, told, seen)
-        if wanted is None:
-            _finish(roll, asked)
-            return
+        _take_back(roll, asked, move)
+    elif wanted := _wanted(move, stage, told, seen):
         if stage == "switch":
             _check_published(file)
-        asked.stage(wanted.flags, f"{wanted.purpose} {_felt(move, wanted)}".strip(), wanted.name)
-        roll.run(wanted, nodes)
-        _keep(driven, wanted.flags)
-        if stage == "switch" and len(wanted.flags.issuers) > 1:
-            click.echo(wrap(_when_to_drop(move)))
+        _bring(roll, asked, move, wanted)
+    else:
+        _finish(roll, asked)
+        return
     click.echo("Done. `podpass doctor` walks the chain with a real token.")
 
 
@@ -134,6 +127,20 @@ class _Asked:
             click.echo("This is the only API server: nobody answers while it restarts.")
         question = "Restart their API servers, one after the other?" if nodes else "Write it?"
         confirm(question, yes=self.yes, command="roll")
+
+
+def _bring(roll: "Roll", asked: _Asked, move: "Move", wanted: "Stage") -> None:
+    asked.stage(wanted.flags, f"{wanted.purpose} {_felt(move, wanted)}".strip(), wanted.name)
+    roll.run(wanted, asked.nodes)
+    _keep(asked.driven, wanted.flags)
+    if wanted.name == "switch" and len(wanted.flags.issuers) > 1:
+        click.echo(wrap(_when_to_drop(move)))
+
+
+def _take_back(roll: "Roll", asked: _Asked, move: "Move") -> None:
+    asked.stage(move.back(), "It takes the last stage back, from the last node to the first.", "switch")
+    roll.abort(move.back(), asked.nodes)
+    _keep(asked.driven, move.back())
 
 
 def _finish(roll: "Roll", asked: _Asked) -> None:

@@ -56,11 +56,8 @@ def run(session: Session, options: Options) -> None:
     evidence = gather(session.cluster)
     portrait = draw(evidence)
     distribution = _distribution(session, portrait)
-    if move is None:
-        move = _begun(prepared, options, portrait, evidence, distribution)
-        is_new = True
-    else:
-        move, is_new = outliving(move, portrait, options.longest_token), False
+    is_new = move is None
+    move = _begun(prepared, options, portrait, evidence, distribution) if move is None else outliving(move, portrait, options.longest_token)
     with new_http() as http:
         sides = MoveSides.of(session.federation, prepared, move, http)
         if is_new:

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import google.auth
 import google.auth.credentials
@@ -19,7 +19,7 @@ import google.auth.exceptions
 import google.auth.transport
 import httpx2
 
-from podpass.errors import ConfigError, NeighbourError, SourceUnavailableError
+from podpass.errors import ConfigError, NeighbourError, PodpassError, SourceUnavailableError
 from podpass.google.fault import FaultKind, GoogleFault
 from podpass.google.rest import UNIVERSE, unreachable
 from podpass.names.secret import redact
@@ -165,7 +165,7 @@ def _as_ours(account: str) -> Iterator[None]:
     try:
         yield
     except google.auth.exceptions.GoogleAuthError as error:
-        _raise(account, error)
+        raise _told(account, error) from error
     except OSError as error:  # a folder, a file of somebody else's: google-auth leaves that to its caller
         if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
             raise _unusable(named, error.strerror or str(error)) from error
@@ -181,33 +181,34 @@ def _unusable(named: str, why: str) -> SourceUnavailableError:
     )
 
 
-def _raise(account: str, error: google.auth.exceptions.GoogleAuthError) -> NoReturn:
+def _told(account: str, error: google.auth.exceptions.GoogleAuthError) -> PodpassError:
+    """Return our error for one of google-auth's."""
     words = redact(str(error.args[0]) if error.args else "")[:400]
     if isinstance(error, google.auth.exceptions.TransportError):
-        raise _unreachable(error) from error
+        return _unreachable(error)
     if isinstance(error, google.auth.exceptions.ReauthFailError) or "invalid_rapt" in str(error) or "reauth" in words.lower():
-        raise SourceUnavailableError(
+        return SourceUnavailableError(
             f"The session of {account} is over.",
             "The organization wants a new login from time to time, and the last one is too old.",
             "Run `gcloud auth application-default login`.",
             code="credential.operator-reauthentication",
-        ) from error
+        )
     if fault := _refused_impersonation(error):
-        raise SourceUnavailableError(
+        return SourceUnavailableError(
             f"The login may not act as {account}.", fault.sentence, _allowing(account, fault), code="credential.operator-impersonation"
-        ) from error
+        )
     if isinstance(error, google.auth.exceptions.RefreshError):
-        raise SourceUnavailableError(
+        return SourceUnavailableError(
             f"The credentials of {account} give no access token.", f"{words.rstrip('.')}.", _LOG_IN, code="credential.operator-expired"
-        ) from error
+        )
     if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
-        raise _unusable(named, words) from error
-    raise SourceUnavailableError(
+        return _unusable(named, words)
+    return SourceUnavailableError(
         "There are no Google credentials here.",
         "GOOGLE_APPLICATION_CREDENTIALS is not set, gcloud has no application default credentials, and this is no machine of Google's.",
         _LOG_IN,
         code="credential.operator-none",
-    ) from error
+    )
 
 
 def _refused_impersonation(error: google.auth.exceptions.GoogleAuthError) -> GoogleFault | None:

@@ -14,6 +14,7 @@ from podpass.metadata.caller import Callers, Workload
 from podpass.metadata.health import PATHS, Health
 from podpass.metadata.incoming import Gate, Incoming, RefusedRequestError
 from podpass.metadata.refusals import refusal
+from podpass.metadata.tree import Tree
 
 _log = logging.getLogger(__name__)
 
@@ -82,27 +83,33 @@ class MetadataApp:
         tree = await workload.tree()
         wanted = answers.answer(request, tree)
         if not isinstance(wanted, Answer):
-            try:
-                answer = await self._token(workload, wanted)
-            except PodpassError:
-                if await workload.tree() is tree:
-                    raise
-            else:
-                if await workload.tree() is tree:
-                    return answer
-            return await self._ask(request, peer, receive)  # the identity has changed meanwhile: this would be of the one before
+            answer = await self._token(workload, tree, wanted)
+            return await self._ask(request, peer, receive) if answer is None else answer
         waiting = answers.waiting(request) if wanted.etag else None
         if waiting is None or isinstance(waiting, Answer):
             return waiting or wanted
+        return await self._wait(request, workload, waiting, wanted, receive)
+
+    async def _wait(self, request: Incoming, workload: Workload, waiting: answers.Waiting, answer: Answer, receive: Receive) -> Answer:
         if self._waiters >= _WAITERS_LIMIT:
             raise UnavailableError(f"{_WAITERS_LIMIT} clients wait for a change already.", retry_after_s=10)
         self._waiters += 1
         try:
-            return await _changed(request, workload, waiting, wanted, receive)
+            return await _changed(request, workload, waiting, answer, receive)
         finally:
             self._waiters -= 1
 
-    async def _token(self, workload: Workload, wanted: answers.AccessTokenWanted | answers.IdTokenWanted) -> Answer:
+    async def _token(self, workload: Workload, tree: Tree, wanted: answers.AccessTokenWanted | answers.IdTokenWanted) -> Answer | None:
+        """Return the token; None where the identity has changed meanwhile, so that it is of the one before."""
+        try:
+            answer = await self._token_now(workload, wanted)
+        except PodpassError:
+            if await workload.tree() is tree:
+                raise
+            return None
+        return answer if await workload.tree() is tree else None
+
+    async def _token_now(self, workload: Workload, wanted: answers.AccessTokenWanted | answers.IdTokenWanted) -> Answer:
         if isinstance(wanted, answers.AccessTokenWanted):
             return answers.of_access_token(await workload.access_token(wanted.scopes), self._clock.now())
         return answers.of_id_token(await workload.id_token(wanted.audience))

@@ -56,14 +56,7 @@ def decide(job: Json, pods: list[Json], now: datetime) -> Decision:
     spec = job["spec"]
     active = [pod for pod in pods if _phase(pod) not in {"Succeeded", "Failed"} and not _leaving(pod)]
     leaving = [pod for pod in pods if _phase(pod) not in {"Succeeded", "Failed"} and _leaving(pod)]
-    counts = {
-        "active": len(active),
-        "succeeded": max(before.get("succeeded", 0), sum(_phase(pod) == "Succeeded" for pod in pods)),
-        "failed": max(before.get("failed", 0), sum(_phase(pod) == "Failed" for pod in pods)),
-    }
-    rest = {name: value for name, value in before.items() if name not in counts}
-    always = {"ready": sum(_ready(pod) for pod in active), "terminating": len(leaving), "uncountedTerminatedPods": {}}
-    status: Json = rest | {name: count for name, count in counts.items() if count} | always
+    status = _counted(before, pods, active, leaving)
     decision = Decision(status)
     if spec.get("suspend"):
         return _suspended(decision, active, now)
@@ -75,6 +68,18 @@ def decide(job: Json, pods: list[Json], now: datetime) -> Decision:
     else:
         _populate(decision, spec, pods, active, now)
     return decision
+
+
+def _counted(before: Json, pods: list[Json], active: list[Json], leaving: list[Json]) -> Json:
+    """Return the status with the pods as they are now; what has ended once stays counted."""
+    counts = {
+        "active": len(active),
+        "succeeded": max(before.get("succeeded", 0), sum(_phase(pod) == "Succeeded" for pod in pods)),
+        "failed": max(before.get("failed", 0), sum(_phase(pod) == "Failed" for pod in pods)),
+    }
+    rest = {name: value for name, value in before.items() if name not in counts}
+    always = {"ready": sum(_ready(pod) for pod in active), "terminating": len(leaving), "uncountedTerminatedPods": {}}
+    return rest | {name: count for name, count in counts.items() if count} | always
 
 
 def _end_of(spec: Json, status: Json, active: list[Json], now: datetime) -> tuple[str, tuple[str, str]] | None:
