@@ -175,12 +175,13 @@ def explain(
         return
     from podpass.cli.subject_token import issuer_keys
     from podpass.config.reading import load
+    from podpass.discovery.static import StaticKeys
     from podpass.federate.explain import explain as judge
     from podpass.verify import KeySet
 
     token = _read(source, token_file)
     federation = load(file)
-    keys = KeySet.parse(jwks.read_bytes() if jwks else issuer_keys(federation.cluster))
+    keys = StaticKeys.read(jwks).known() if jwks else KeySet.parse(issuer_keys(federation.cluster))
     explanation = judge(token, federation, keys, datetime.now(UTC), project_number=project_number)
     (_print_json if as_json else _print_trace)(explanation)
     if explanation.judgement.refusal:

@@ -135,6 +135,12 @@ def test_without_a_cluster_the_keys_may_be_named(
     assert ended.err.endswith(" Or name the issuer's keys: --jwks FILE.\n")
 
 
+def test_keys_that_are_none_are_named_by_their_file(typed: Type, explaining: list[str]) -> None:
+    Path(explaining[-1]).write_text("no JSON")
+    ended = typed(*explaining, stdin=token())
+    assert ended.err.startswith(f"Error: {explaining[-1]}: The JWKS cannot be read. [keys.unusable]\n")
+
+
 def test_a_project_number_that_is_not_known_is_said_to_be_assumed(typed: Type, explaining: list[str]) -> None:
     ended = typed(*explaining, stdin=token(aud=["somebody-else"]))
     assert "The number of project demo-project is not known, so it stands as 0 below;" in " ".join(ended.out.split())
