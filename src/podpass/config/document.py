@@ -10,6 +10,7 @@ from podpass.config import tree
 from podpass.config.mistakes import Report
 from podpass.config.record import Field, Record
 from podpass.config.shape import Broken, Form, Text
+from podpass.config.spelling import nearest
 from podpass.errors import ConfigError
 from podpass.names.quoting import quoted
 
@@ -43,7 +44,7 @@ def document(kind: str, name: Text[str], spec: Form[S], says: str) -> Record[Dra
         build,
         (
             Field("apiVersion", _only(API_VERSION, "config.unknown-api-version"), f"Write apiVersion: {API_VERSION}.", required=True),
-            Field("kind", _only(kind, "config.unknown-kind"), f"Write kind: {kind}.", required=True),
+            Field("kind", _only(kind, "config.unknown-kind", f"Name a file of kind {kind}."), f"Write kind: {kind}.", required=True),
             Field("metadata", metadata, "Names it: {name: NAME}.", required=True),
             Field("spec", spec, says, required=True),
         ),
@@ -107,12 +108,13 @@ def _name(*, name: str) -> str:
     return name
 
 
-def _only(wanted: str, code: str) -> Text[str]:
-    """Return the form of one word of a head."""
+def _only(wanted: str, code: str, otherwise: str = "") -> Text[str]:
+    """Return the form of one word of a head; `otherwise` is the cure where it is no misspelling: it may be the wrong file."""
 
     def parse(text: str) -> str:
         if text == wanted:
             return text
-        raise ConfigError(f"{quoted(text)} is unknown here.", f"podpass reads {wanted} here.", f"Write {wanted}.", code=code)
+        cure = otherwise if otherwise and nearest(text, [wanted]) is None else f"Write {wanted}."
+        raise ConfigError(f"{quoted(text)} is unknown here.", f"podpass reads {wanted} here.", cure, code=code)
 
     return Text(parse, {"const": wanted})

@@ -97,7 +97,12 @@ ONE_FAULT = {
     "unknown kind": (
         "kind: Federation",
         "kind: InvokerPolicy",
-        ":2:7: kind: 'InvokerPolicy' is unknown here. podpass reads Federation here. Write Federation. [config.unknown-kind]",
+        ":2:7: kind: 'InvokerPolicy' is unknown here. podpass reads Federation here. Name a file of kind Federation. [config.unknown-kind]",
+    ),
+    "mistyped kind": (
+        "kind: Federation",
+        "kind: federation",
+        ":2:7: kind: 'federation' is unknown here. podpass reads Federation here. Write Federation. [config.unknown-kind]",
     ),
     "no apiVersion": (
         "apiVersion: podpass.dev/v1alpha1\n",
