@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from node_world import NodeWorld
-from podpass.sandbox.node import networks
+from podpass.sandbox.node import pod_network
 from podpass.sandbox.node.mounts import Way, succeeds
 from pods import SH
 
@@ -29,7 +29,7 @@ ADDRESSES = [
 
 @pytest.fixture(autouse=True)
 def _namespaces() -> None:
-    if not networks.choose():
+    if not pod_network.choose():
         pytest.skip("this machine gives no network namespaces (run as root, or allow user namespaces)")
 
 
@@ -135,10 +135,10 @@ def test_taken_port_is_waited_for(node_world: NodeWorld) -> None:
 @pytest.mark.parametrize("way", ["bubblewrap", "unshare"])
 def test_network_of_a_user_namespace_goes_with_every_way_to_lay_volumes(way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the sandbox does not run as root."""
-    words = networks._UNPRIVILEGED
+    words = pod_network._UNPRIVILEGED
     if not succeeds([*words, "true"]) or (way == "bubblewrap" and not shutil.which("bwrap")):
         pytest.skip(f"this machine has no user namespaces, or no {way}")
-    monkeypatch.setattr(networks, "choose", lambda: words)
+    monkeypatch.setattr(pod_network, "choose", lambda: words)
     with NodeWorld("built-in", tmp_path, way=way) as world:
         world.make("configmaps", "words", data={"word": "here"})
         container = {"volumeMounts": [{"name": "c", "mountPath": "/podpass-test"}], "env": ADDRESSES}

@@ -23,7 +23,7 @@ from podpass.demo import images
 from podpass.sandbox.binaries import cache_directory
 from podpass.sandbox.cluster_client import ClusterClient, Object
 from podpass.sandbox.hosting import HostedSandbox
-from podpass.sandbox.node import networks
+from podpass.sandbox.node import pod_network
 from podpass.sandbox.settings import SandboxSettings
 from pods import SH, Pods
 
@@ -91,7 +91,7 @@ def example() -> Object:
 
 @pytest.fixture(scope="module")
 def pods(cluster_kind: ClusterKind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxPods]:
-    if not networks.choose():
+    if not pod_network.choose():
         pytest.skip("this machine gives no network namespaces (run as root, or allow user namespaces)")
     control_plane = cache_directory() if cluster_kind == "real" else None
     settings = SandboxSettings(control_plane=control_plane, propagation=timedelta(0), account_visibility=timedelta(0))

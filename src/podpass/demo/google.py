@@ -39,7 +39,7 @@ from podpass.federate.receipt import NAMESPACE as RECEIPT_NAMESPACE
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient, Request
 from podpass.sandbox.cluster import IssuerChange
-from podpass.sandbox.node import networks
+from podpass.sandbox.node import pod_network
 from podpass.sandbox.settings import SandboxSettings
 
 FILES: Final = Path(__file__).parent / "second_article_google"
@@ -64,8 +64,8 @@ def tell(*, control_plane: Path | None = None) -> Story:
         NotHereError: This machine gives pods no networks of their own, without which a metadata server would answer all of them.
         StoryError: It did not go as it should have.
     """
-    if not networks.choose():
-        raise NotHereError("The story google cannot be told on this machine: it gives pods no networks of their own.", "", networks.CURE)
+    if not pod_network.choose():
+        raise NotHereError("The story google cannot be told on this machine: it gives pods no networks of their own.", "", pod_network.CURE)
     story = Story("google")
     settings = SandboxSettings(propagation=_PROPAGATION, control_plane=control_plane)
     with staged(settings) as stage, operator() as google, _files() as folder, _browser() as http:

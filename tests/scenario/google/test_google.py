@@ -13,7 +13,7 @@ from node_world import ClusterKind
 from podpass.cli import main
 from podpass.demo import admissions, google
 from podpass.sandbox.binaries import cache_directory
-from podpass.sandbox.node import networks
+from podpass.sandbox.node import pod_network
 
 TUTORIAL = Path(__file__).parents[3] / "docs/tutorial/google-identity.md"
 PODPASS = str(Path(sys.executable).with_name("podpass"))
@@ -80,7 +80,7 @@ def test_a_machine_without_networks_for_pods_is_told_so_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A metadata server in such a pod would answer every pod."""
-    monkeypatch.setattr(networks, "choose", lambda: ())
+    monkeypatch.setattr(pod_network, "choose", lambda: ())
     with pytest.raises(SystemExit) as ended:
         main(["demo", "google"])
     assert ended.value.code == 1

@@ -19,10 +19,11 @@ from podpass.sandbox.ca import AuthorityCA
 from podpass.sandbox.cluster import Kubeconfig
 from podpass.sandbox.cluster_client import STRATEGIC_PATCH, ClusterClient, Object, StatusError, authority_of
 from podpass.sandbox.listener import Listener
-from podpass.sandbox.node import kubelet, lease, mounts, networks
+from podpass.sandbox.node import kubelet, lease, mounts, pod_network
 from podpass.sandbox.node.images import Images
-from podpass.sandbox.node.networks import ADDRESS, NodeNetwork
+from podpass.sandbox.node.node_network import NodeNetwork
 from podpass.sandbox.node.pod import Pod
+from podpass.sandbox.node.pod_network import ADDRESS
 from podpass.sandbox.node.settings import NodeSettings, Pace
 from podpass.sandbox.node.status import rfc3339
 
@@ -87,7 +88,7 @@ class NodeAgent:
         lock = lease.lock(workdir)
         shutil.rmtree(workdir / "pods", ignore_errors=True)
         way = self._node.way or await asyncio.to_thread(mounts.choose)
-        words = await asyncio.to_thread(networks.choose) if self._isolated else ()
+        words = await asyncio.to_thread(pod_network.choose) if self._isolated else ()
         self._node = replace(self._node, way=way, network=NodeNetwork(self._reachable, words))
         _log.info("volumes are laid by: %s; networks are made by: %s", way, " ".join(words) or "nothing, pods share the machine's")
         certificate = AuthorityCA(workdir / "tls").issue_server_certificate([ADDRESS, self._node.name])

@@ -11,8 +11,8 @@ from podpass.sandbox.cluster_client import STRATEGIC_PATCH, ClusterClient, Objec
 from podpass.sandbox.node import images
 from podpass.sandbox.node.containers import Container
 from podpass.sandbox.node.events import Events
-from podpass.sandbox.node.networks import ADDRESS, PodNetwork
 from podpass.sandbox.node.pod_containers import PodContainers
+from podpass.sandbox.node.pod_network import ADDRESS, PodNetwork
 from podpass.sandbox.node.pod_sandbox import PodSandbox
 from podpass.sandbox.node.processes import Order
 from podpass.sandbox.node.settings import NodeSettings

@@ -16,7 +16,7 @@ from podpass.sandbox.node.events import Events
 from podpass.sandbox.node.images import Image
 from podpass.sandbox.node.lease import Lease
 from podpass.sandbox.node.mounts import CURE, Bind, MountError, plan
-from podpass.sandbox.node.networks import ADDRESS, NetworkError, PodNetwork
+from podpass.sandbox.node.pod_network import ADDRESS, NetworkError, PodNetwork
 from podpass.sandbox.node.processes import Order
 from podpass.sandbox.node.settings import NodeSettings
 from podpass.sandbox.node.sources import PodSources

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from podpass.sandbox.node.images import Images
 from podpass.sandbox.node.mounts import Way
-from podpass.sandbox.node.networks import NodeNetwork
+from podpass.sandbox.node.node_network import NodeNetwork
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from podpass.errors import NeighbourError
 from podpass.sandbox.cluster_client import ClusterClient, Object, StatusError
 from podpass.sandbox.node.atomic import Content, Payload
 from podpass.sandbox.node.mounts import MountError
-from podpass.sandbox.node.networks import ADDRESS
+from podpass.sandbox.node.pod_network import ADDRESS
 
 _DEFAULT_MODE = 0o644
 # kubelet, pkg/kubelet/token/token_manager.go: a token is refreshed at 80 % of its life, at the latest after a day.

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from podpass.sandbox.node import networks
-from podpass.sandbox.node.networks import ADDRESS, NetworkError, NodeNetwork, PodNetwork
+from podpass.sandbox.node import pod_network
+from podpass.sandbox.node.node_network import NodeNetwork
+from podpass.sandbox.node.pod_network import ADDRESS, NetworkError, PodNetwork
 from podpass.sandbox.node.relay import Relay
 
 PORTLESS = {"containers": [{"name": "main"}]}
@@ -22,7 +23,7 @@ def spec(*ports: dict[str, object], **more: object) -> dict[str, object]:
     return {"containers": [{"name": "main", "ports": list(ports)}], **more}
 
 
-@pytest.fixture(params=[networks._PRIVILEGED, networks._UNPRIVILEGED], ids=["privileged", "unprivileged"])
+@pytest.fixture(params=[pod_network._PRIVILEGED, pod_network._UNPRIVILEGED], ids=["privileged", "unprivileged"])
 def words(request: pytest.FixtureRequest) -> Sequence[str]:
     chosen: Sequence[str] = request.param
     if subprocess.run([*chosen, "nsenter", "--version"], capture_output=True, check=False).returncode != 0:
@@ -32,7 +33,7 @@ def words(request: pytest.FixtureRequest) -> Sequence[str]:
 
 @pytest.fixture
 def some_words() -> Sequence[str]:
-    chosen = networks.choose()
+    chosen = pod_network.choose()
     if not chosen:
         pytest.skip("this machine gives no network namespaces")
     return chosen
@@ -344,7 +345,7 @@ def test_what_comes_in_two_pieces_goes_on_without_a_pause() -> None:
 
 AGENT = """
 import asyncio
-from podpass.sandbox.node.networks import PodNetwork, choose
+from podpass.sandbox.node.pod_network import PodNetwork, choose
 
 async def main():
     network = await PodNetwork.make(choose(), "10.244.0.7")
