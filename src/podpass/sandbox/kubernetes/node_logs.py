@@ -8,7 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from podpass.sandbox.kubernetes.kind import Json
 from podpass.sandbox.kubernetes.kinds import NODE, POD
-from podpass.sandbox.kubernetes.kinds.pods import containers_of
+from podpass.sandbox.kubernetes.kinds.pod_spec import containers_of
 from podpass.sandbox.kubernetes.objects import Objects
 from podpass.sandbox.kubernetes.status import StatusError
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from podpass.sandbox.kubernetes.kinds.pods import POD, check_pod_spec, default_pod_spec
+from podpass.sandbox.kubernetes.kinds.pod_spec import check_pod_spec, default_pod_spec
+from podpass.sandbox.kubernetes.kinds.pods import POD
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SIDECAR, ORDINARY = {"name": "proxy", "image": "i", "restartPolicy": "Always"}, {"name": "first", "image": "i"}

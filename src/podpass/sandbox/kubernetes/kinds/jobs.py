@@ -7,7 +7,7 @@ from typing import Any, Final
 from lightkube.models.batch_v1 import Job
 
 from podpass.sandbox.kubernetes.kind import AGE, NAME, STATUS, Column, Json, Kind, age, moment
-from podpass.sandbox.kubernetes.kinds.pods import check_pod_spec, containers_of, default_pod_spec
+from podpass.sandbox.kubernetes.kinds.pod_spec import check_pod_spec, containers_of, default_pod_spec
 from podpass.sandbox.kubernetes.status import Cause, invalid_value, not_served, required
 
 _DEFAULTS: Final = {
