@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podpass.cli.session import confirm, file_option, google, opened, yes_option
+from podpass.cli.session import Session, confirm, file_option, google, opened, yes_option
 from podpass.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from podpass.config.federation import Federation
+    from podpass.federate.change import Change
+    from podpass.federate.destroy import Destruction
     from podpass.federate.receipt import Receipt
 
 
@@ -28,41 +32,59 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
 
     What existed before stays, and so do enabled APIs. Pools and providers are kept by Google for 30 days; their ids stay taken.
     """
-    from podpass.cli.plan_view import console, progress, reading, show_changes, show_subject
+    from podpass.cli.plan_view import progress
     from podpass.federate import destroy as federate
 
-    out, cluster = console(), ""
     with ExitStack() as stack:
         if receipt:
+            cluster = ""
             destruction = federate.prepare_without_cluster(_read(receipt), _file(file), stack.enter_context(google()))
         else:
             session = stack.enter_context(opened(file))
             cluster = session.where
-            try:
-                with reading():
-                    destruction = federate.prepare(session.federation, session.google, session.cluster)
-            except UnreachableError as error:
-                raise _with_receipt_in_mind(error) from error
-        if destruction.changes:
-            show_subject(destruction.prepared.plan.subject, out, cluster)
-        show_changes(destruction.changes, out)
-        for address, why in destruction.left:
-            click.echo(f"    {address}  stays: {why}")
+            destruction = _prepared(session)
+        _show(destruction, cluster)
         if destruction.changes:
             confirm("Take these away?", yes=yes, command="destroy")
         with progress() as notify:
             gone = federate.destroy(destruction, notify=notify)
-    count = len(gone.changes)
-    if count:
-        kept = any(change.address.startswith(("pool/", "provider/")) for change in gone.changes)
-        back = " Deleted pools and providers can be had back for 30 days." if kept else ""
-        click.echo(f"{count} thing{'' if count == 1 else 's'} deleted.{back}")
-    else:
-        of = destruction.prepared.plan.subject.federation
-        none = "" if destruction.has_receipt else f": this cluster has no receipt of the federation {of}"
-        click.echo(f"Nothing to take away{none}.")
+    click.echo(_deleted(gone.changes) if gone.changes else _nothing_to_delete(destruction))
     if gone.unseen:
         click.echo(_namespace_stays(gone.unseen))
+
+
+def _prepared(session: Session) -> "Destruction":
+    from podpass.cli.plan_view import reading
+    from podpass.federate.destroy import prepare
+
+    try:
+        with reading():
+            return prepare(session.federation, session.google, session.cluster)
+    except UnreachableError as error:
+        raise _with_receipt_in_mind(error) from error
+
+
+def _show(destruction: "Destruction", cluster: str) -> None:
+    from podpass.cli.plan_view import console, show_changes, show_subject
+
+    out = console()
+    if destruction.changes:
+        show_subject(destruction.prepared.plan.subject, out, cluster)
+    show_changes(destruction.changes, out)
+    for address, why in destruction.left:
+        click.echo(f"    {address}  stays: {why}")
+
+
+def _deleted(changes: "Sequence[Change]") -> str:
+    kept = any(change.address.startswith(("pool/", "provider/")) for change in changes)
+    back = " Deleted pools and providers can be had back for 30 days." if kept else ""
+    return f"{len(changes)} thing{'' if len(changes) == 1 else 's'} deleted.{back}"
+
+
+def _nothing_to_delete(destruction: "Destruction") -> str:
+    of = destruction.prepared.plan.subject.federation
+    none = "" if destruction.has_receipt else f": this cluster has no receipt of the federation {of}"
+    return f"Nothing to take away{none}."
 
 
 def _namespace_stays(unseen: tuple[str, ...]) -> str:

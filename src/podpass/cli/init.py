@@ -54,8 +54,12 @@ def command(*, output: Path, project: str | None, context: str | None, workloads
     click.echo(wrap(f"Wrote {output} for context {access.context!r} and project {project}."))
     if known:
         _show(*known)
-    again = "" if known else f"when the cluster answers, delete {output} and run `podpass init` again; it then says what is known. Or: "
-    edit = "say in it what they may do" if workloads else "name your workloads in it"
+    _say_next(output, is_known=known is not None, has_workloads=bool(workloads))
+
+
+def _say_next(output: Path, *, is_known: bool, has_workloads: bool) -> None:
+    again = "" if is_known else f"when the cluster answers, delete {output} and run `podpass init` again; it then says what is known. Or: "
+    edit = "say in it what they may do" if has_workloads else "name your workloads in it"
     plan = f"`podpass plan{'' if output == DEFAULT_FILE else f' -f {output}'}`"
     click.secho("Next: ", bold=True, nl=False)
     click.echo(wrap(f"{again}{edit}, then {plan}.", first=len("Next: ")))
