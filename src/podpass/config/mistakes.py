@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from podpass.errors import ConfigError
 
@@ -38,6 +38,10 @@ class Mistake:
         return " ".join(part for part in (place, path, self.message, self.hint, f"[{self.code}]") if part)
 
 
+# Who has more has named another file, whose contents nobody wants on a screen.
+_SHOWN: Final = 40
+
+
 class FileMistakesError(ConfigError):
     """A file is wrong; `mistakes` holds everything that was found, in the order of the file."""
 
@@ -48,11 +52,10 @@ class FileMistakesError(ConfigError):
         self.file = file
         self.mistakes = tuple(sorted(mistakes, key=lambda mistake: (mistake.line, mistake.column)))
         count = "one mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
-        super().__init__(
-            f"{file} has {count}.",
-            "\n".join(mistake.render(file) for mistake in self.mistakes),
-            self.next_step_for_all,
-        )
+        lines = [mistake.render(file) for mistake in self.mistakes[:_SHOWN]]
+        if len(self.mistakes) > _SHOWN:
+            lines.append(f"… and {len(self.mistakes) - _SHOWN} more.")
+        super().__init__(f"{file} has {count}.", "\n".join(lines), self.next_step_for_all)
 
 
 class FederationFileError(FileMistakesError):

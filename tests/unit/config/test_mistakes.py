@@ -521,3 +521,12 @@ def test_the_head_line_counts_and_the_cure_says_that_nothing_happened() -> None:
         (13, 16, "spec.google.pool.id"),
         (14, 20, "spec.google.provider.id"),
     ]
+
+
+def test_a_file_of_something_else_is_not_told_line_by_line() -> None:
+    with pytest.raises(FederationFileError) as wrong:
+        parse("".join(f"user{number}: secret{number}\n" for number in range(500)).encode(), FILE)
+    assert wrong.value.what == "podpass.yaml has 504 mistakes."
+    assert len(wrong.value.mistakes) == 504
+    assert wrong.value.why.count("\n") == 40
+    assert wrong.value.why.endswith("\n… and 464 more.")
