@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cloud Run: its Admin API, the processes of its services, and the front door before them."""
+"""Cloud Run: its Admin API (`api`, `services`), the processes of its services (`instance`, `instances`), and the front door before them."""
