@@ -12,10 +12,21 @@ ROOT = Path(__file__).parents[2]
 JUDGEMENT = ("podpass.verify", "podpass.policy", "podpass.guard.decide")
 SAFETY = tuple(
     f"podpass.federate.{name}"
-    for name in ("safety", "allowances", "neighbours", "situation", "objection", "foreign_receipt", "witness", "identities", "diff")
+    for name in (
+        "safety",
+        "allowances",
+        "other_providers",
+        "situation",
+        "objection",
+        "foreign_receipt",
+        "witness",
+        "identities",
+        "diff",
+        "differences",
+    )
 )
 UNIT = "tests/unit"
-OF_SAFETY = tuple(f"{UNIT}/federate/test_{name}.py" for name in ("safety", "neighbours", "witness", "bookkeeping", "diff", "siblings"))
+OF_SAFETY = tuple(f"{UNIT}/federate/test_{name}.py" for name in ("safety", "other_providers", "witness", "bookkeeping", "diff", "siblings"))
 
 
 @pytest.mark.slow

@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from podpass.errors import PodpassError, UnsafePlanError
 from podpass.federate.change import Action
 from podpass.federate.kinds import policies
-from podpass.federate.kinds.accounts import Accounts
-from podpass.federate.kinds.buckets import Buckets, Objects
-from podpass.federate.kinds.config_maps import ConfigMaps
-from podpass.federate.kinds.handler import Handler
 from podpass.federate.kinds.pools import Pools
+from podpass.federate.kinds.registry import handlers
 from podpass.federate.marks import Mark
 from podpass.federate.resource import JSON, Kind, Resource
 from podpass.federate.steps import Step, Verb
@@ -21,19 +18,6 @@ from podpass.google.policy import Policy
 from podpass.google.policy_edit import is_settling
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
-
-
-def handlers(google: GoogleClient, cluster: KubeClient | None, mark: Mark) -> dict[Kind, Handler]:
-    """Return who handles each kind; without a cluster nobody handles config maps."""
-    pools = Pools(google, mark)
-    of_google: dict[Kind, Handler] = {
-        Kind.POOL: pools,
-        Kind.PROVIDER: pools,
-        Kind.ACCOUNT: Accounts(google, mark),
-        Kind.BUCKET: Buckets(google, mark),
-        Kind.OBJECT: Objects(google, mark),
-    }
-    return of_google | ({Kind.CONFIG_MAP: ConfigMaps(cluster, mark)} if cluster else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +31,7 @@ class Acts:
         desired: The plan's resources by address.
         policies: IAM policies as they were read for the plan, by target.
         former: By address: what an unfinished move left in a policy.
-        neighbours: The ids of the pool's other providers that were seen when the plan was made.
+        other_providers: The ids of the pool's other providers that were seen when the plan was made.
     """
 
     google: GoogleClient
@@ -56,7 +40,7 @@ class Acts:
     desired: Mapping[str, Resource] = field(default_factory=dict)
     policies: Mapping[str, Policy] = field(default_factory=dict)
     former: Mapping[str, tuple[Mapping[str, JSON], ...]] = field(default_factory=dict)
-    neighbours: frozenset[str] = frozenset()
+    other_providers: frozenset[str] = frozenset()
 
     def __call__(self, step: Step) -> Mapping[str, str]:
         """Make one step true."""
@@ -83,7 +67,7 @@ class Acts:
         pools, identity = Pools(self.google, self.mark), self.desired[address].identity
         if opens:
             ours = {str(one.identity["provider"]) for one in self.desired.values() if one.kind is Kind.PROVIDER}
-            strangers = sorted(pools.providers(identity) - ours - self.neighbours)
+            strangers = sorted(pools.providers(identity) - ours - self.other_providers)
             if strangers:
                 raise UnsafePlanError(
                     f"{address} holds a provider that was not seen when the plan was made: {', '.join(strangers)}.",

@@ -109,7 +109,7 @@ def acts_of(prepared: Prepared, receipt: Receipt) -> Acts:
             for address, entry in receipt.entries.items()
             if entry.former
         },
-        prepared.neighbours,
+        prepared.other_providers,
     )
 
 

@@ -15,11 +15,8 @@ from podpass.federate.issuer_move import IssuerMove, Standing
 from podpass.federate.marks import Mark
 from podpass.federate.principals import member_of
 from podpass.federate.resource import JSON, Kind, Resource
+from podpass.federate.roles import PUBLIC_READER, WORKLOAD_IDENTITY_USER
 from podpass.names import Issuer, PoolName, ProviderName
-
-WORKLOAD_IDENTITY_USER = "roles/iam.workloadIdentityUser"
-PUBLIC_READER = "roles/storage.legacyObjectReader"
-"""Lets everybody read an object whose name they know, and nobody list the bucket."""
 
 # Issuers whose owner publishes and rotates the keys: a copy on the provider would grow old within days.
 _MANAGED = re.compile(r"oidc\.eks\.[a-z0-9-]+\.amazonaws\.com|[a-z0-9.-]*\.oic\.prod-aks\.azure\.com|container\.googleapis\.com")

@@ -12,8 +12,8 @@ from typing import Final
 
 from podpass.errors import ConfigError
 from podpass.federate import documents
-from podpass.federate.desired import WORKLOAD_IDENTITY_USER
 from podpass.federate.resource import JSON, Kind, kind_of
+from podpass.federate.roles import WORKLOAD_IDENTITY_USER
 from podpass.names import GoogleServiceAccount, PoolName, Principal, ProviderName, ServiceAccountRef
 from podpass.names.bucket import check_bucket_name
 from podpass.names.project import check_project_id

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from podpass.config.federation import Federation
 from podpass.federate import documents
-from podpass.federate.acts import handlers
 from podpass.federate.kinds import policies
 from podpass.federate.kinds.accounts import Accounts
 from podpass.federate.kinds.config_maps import ConfigMaps
+from podpass.federate.kinds.registry import handlers
 from podpass.federate.marks import Mark
 from podpass.federate.receipt import Receipt
 from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource, kind_of

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from podpass.config.federation import Workload
-from podpass.federate.desired import WORKLOAD_IDENTITY_USER
 from podpass.federate.resource import JSON
+from podpass.federate.roles import WORKLOAD_IDENTITY_USER
 
 Offer: TypeAlias = tuple[str, str, str]
 """Target, role, and the expression of the condition; empty: none."""

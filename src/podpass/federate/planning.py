@@ -13,8 +13,8 @@ from podpass.federate import (
     lapse,
     limits,
     move_witness,
-    neighbours,
     observed,
+    other_providers,
     preflight,
     reach,
     references,
@@ -79,7 +79,7 @@ class Prepared:
         refusals: Why the plan must not be made; see `check_applicable`.
         witness: Who besides the receipt says what is podpass's.
         siblings: What other federations of the cluster give, too.
-        neighbours: The ids of the pool's other providers.
+        other_providers: The ids of the pool's other providers.
     """
 
     plan: Plan
@@ -94,7 +94,7 @@ class Prepared:
     refusals: tuple[Objection, ...] = ()
     witness: Witness = NOBODY
     siblings: Siblings = NONE
-    neighbours: frozenset[str] = frozenset()
+    other_providers: frozenset[str] = frozenset()
 
     def takes_away(self, former: Mapping[str, JSON], now: Mapping[str, JSON]) -> bool:
         """Whether a former member of a policy goes with the present one: it was podpass's, and no other federation's."""
@@ -211,7 +211,7 @@ def prepare(federation: Federation, google: GoogleClient, cluster: KubeClient, m
         refusals=(*scene.selected.objections(), *scene.refusals, *crowd.objections(census)),
         witness=things.witness,
         siblings=things.siblings,
-        neighbours=frozenset(one.provider_id for one in scene.findings.others),
+        other_providers=frozenset(one.provider_id for one in scene.findings.others),
     )
 
 
@@ -257,7 +257,7 @@ def _may_be_shared(receipt: Receipt, wanted: tuple[Resource, ...], seen: Mapping
 def _changes(scene: _Scene, things: _Things) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
     """Return the changes, and those that are left out because they are somebody else's."""
     found = diff.changes(things.wanted, things.observed, scene.receipt, things.witness, things.siblings)
-    found = neighbours.claimed(references.untouched(found, things.referred), scene.situation)
+    found = other_providers.claimed(references.untouched(found, things.referred), scene.situation)
     return lapse.without_foreign(lapse.traced(found, things.wanted, scene.receipt, scene.federation, scene.facts))
 
 

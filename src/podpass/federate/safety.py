@@ -6,7 +6,7 @@ None of these rules asks the network. What podpass does and warns about is in `c
 
 1. what Google would refuse of the provider: a condition over 4096 characters, a mapping or an expression that does not hold;
 2. a `google.subject` over 127 bytes;
-3. a pool in which another provider's tokens become the same principals, or may be given a namespace's name (`neighbours`);
+3. a pool in which another provider's tokens become the same principals, or may be given a namespace's name (`other_providers`);
 4. Google's audience among the API server's audiences;
 5. a receipt of another federation, project or cluster (`foreign_receipt`);
 6. an API that is off, a permission that the operator lacks, a namespace that is not there.
@@ -17,7 +17,7 @@ None of these rules asks the network. What podpass does and warns about is in `c
 from collections.abc import Iterable, Iterator
 
 from podpass.config.federation import GENERATED, Federation
-from podpass.federate import condition, foreign_receipt, neighbours, principals
+from podpass.federate import condition, foreign_receipt, other_providers, principals
 from podpass.federate.desired import declared_issuer, provider_name
 from podpass.federate.objection import Objection
 from podpass.federate.receipt import NAMESPACE, config_map_name
@@ -41,7 +41,7 @@ def objections(situation: Situation) -> Iterator[Objection]:
     """Return every reason to refuse, in the order of the list above."""
     yield from _provider_limits(situation)
     yield from _long_subjects(situation)
-    yield from neighbours.objections(situation)
+    yield from other_providers.objections(situation)
     yield from _api_audience(situation)
     yield from _foreign_receipt(situation)
     yield from situation.obstacles

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from podpass.config.federation import Federation
 from podpass.errors import ConfigError
 from podpass.federate import offers
-from podpass.federate.desired import PUBLIC_READER
 from podpass.federate.marks import Mark
 from podpass.federate.offers import Offer, offer_of
 from podpass.federate.plan import Caution
 from podpass.federate.receipt import Entry, Receipt
 from podpass.federate.resource import JSON, Kind, Observed, Resource, kind_of
+from podpass.federate.roles import PUBLIC_READER
 from podpass.federate.script import binding_command
 from podpass.google.policy import Policy, has_member
 from podpass.names import PoolName, Principal

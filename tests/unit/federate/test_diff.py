@@ -8,7 +8,8 @@ from podpass.errors import UnsafePlanError
 from podpass.federate.allowances import Allowances, check_allowed
 from podpass.federate.apply import acts_of
 from podpass.federate.change import LOST_MARK, Action
-from podpass.federate.diff import changes, deletions, differences
+from podpass.federate.diff import changes, deletions
+from podpass.federate.differences import differences
 from podpass.federate.marks import Mark
 from podpass.federate.plan import Plan, Subject
 from podpass.federate.planning import Prepared, Sides

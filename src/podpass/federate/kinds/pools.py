@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from podpass.federate.change import Action, Change
-from podpass.federate.diff import differences
+from podpass.federate.differences import differences
 from podpass.federate.kinds.handler import appeared
 from podpass.federate.marks import Mark
 from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource

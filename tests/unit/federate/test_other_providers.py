@@ -10,7 +10,7 @@ from podpass.errors import UnsafePlanError
 from podpass.federate.allowances import Allowances, check_allowed
 from podpass.federate.change import OWN_MARK, Action, Change
 from podpass.federate.facts import Facts
-from podpass.federate.neighbours import claimed
+from podpass.federate.other_providers import claimed
 from podpass.federate.plan import Plan, Subject
 from podpass.federate.principals import OtherProvider
 from podpass.verify import KeySet
