@@ -28,9 +28,9 @@ import yaml
 from podpass.cli.session import google
 from podpass.config.federation import Federation
 from podpass.config.reading import load
-from podpass.federate.allowances import Allowances
-from podpass.federate.apply import apply
-from podpass.federate.planning import Prepared, prepare
+from podpass.federate.execution.apply import apply
+from podpass.federate.planning.prepared import Prepared, prepare
+from podpass.federate.safety.allowances import Allowances
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient, connect
 from podpass.kube.kubeconfig import load as load_kubeconfig

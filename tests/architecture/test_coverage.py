@@ -13,20 +13,19 @@ JUDGEMENT = ("podpass.verify", "podpass.policy", "podpass.guard.decide")
 SAFETY = tuple(
     f"podpass.federate.{name}"
     for name in (
-        "safety",
-        "allowances",
-        "other_providers",
-        "situation",
-        "objection",
-        "foreign_receipt",
-        "witness",
-        "identities",
-        "diff",
-        "differences",
+        *(f"safety.{name}" for name in ("refusals", "allowances", "other_providers", "situation")),
+        *(f"ownership.{name}" for name in ("foreign_receipt", "witness")),
+        *("model.objection", "model.differences", "records.identities", "planning.diff"),
     )
 )
 UNIT = "tests/unit"
-OF_SAFETY = tuple(f"{UNIT}/federate/test_{name}.py" for name in ("safety", "other_providers", "witness", "bookkeeping", "diff", "siblings"))
+OF_SAFETY = tuple(
+    f"{UNIT}/federate/{name}.py"
+    for name in (
+        *("safety/test_refusals", "safety/test_other_providers", "ownership/test_witness", "ownership/test_siblings"),
+        *("records/test_bookkeeping", "planning/test_diff"),
+    )
+)
 
 
 @pytest.mark.slow

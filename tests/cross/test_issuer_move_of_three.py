@@ -16,10 +16,9 @@ from moving_load import Reader, Workload, caller, loaded
 from podpass.config.federation import Federation
 from podpass.config.reading import load
 from podpass.errors import ConfigError
-from podpass.federate.allowances import Allowances
-from podpass.federate.apply import apply
-from podpass.federate.issuer_move import IssuerMove, MovePhase
-from podpass.federate.planning import prepare
+from podpass.federate.execution.apply import apply
+from podpass.federate.planning.prepared import prepare
+from podpass.federate.records.issuer_move import IssuerMove, MovePhase
 from podpass.federate.rotation import servers
 from podpass.federate.rotation.instruction import Instruction
 from podpass.federate.rotation.issuer.beginning import begin, check_servers
@@ -27,6 +26,7 @@ from podpass.federate.rotation.issuer.ledger import MoveLedger
 from podpass.federate.rotation.issuer.sides import MoveSides
 from podpass.federate.rotation.issuer.walk import MoveWalk
 from podpass.federate.rotation.servers import ControlPlane
+from podpass.federate.safety.allowances import Allowances
 from podpass.google import operator
 from podpass.google.connections import new_http
 from podpass.google.rest import GoogleClient

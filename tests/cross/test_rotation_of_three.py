@@ -20,9 +20,8 @@ from podpass.discovery.key_cache import KeyCache
 from podpass.discovery.kube import KubeApi
 from podpass.discovery.patience import patiently
 from podpass.errors import ConfigError, ExchangeRefusedError
-from podpass.federate.allowances import Allowances
-from podpass.federate.apply import apply
-from podpass.federate.planning import prepare
+from podpass.federate.execution.apply import apply
+from podpass.federate.planning.prepared import prepare
 from podpass.federate.rotation import servers
 from podpass.federate.rotation.instruction import Instruction
 from podpass.federate.rotation.key.ledger import KeyLedger
@@ -30,6 +29,7 @@ from podpass.federate.rotation.key.rotation import Phase, Rotation
 from podpass.federate.rotation.key.sides import KeySides
 from podpass.federate.rotation.key.walk import KeyWalk
 from podpass.federate.rotation.servers import ControlPlane
+from podpass.federate.safety.allowances import Allowances
 from podpass.google import operator
 from podpass.google.connections import new_http
 from podpass.google.rest import GoogleClient

@@ -12,8 +12,8 @@ from podpass.errors import ConfigError
 EVERYTHING = "*"
 
 if TYPE_CHECKING:
-    from podpass.federate.plan import Plan
-    from podpass.federate.receipt import Receipt
+    from podpass.federate.model.plan import Plan
+    from podpass.federate.records.receipt import Receipt
 
 
 @click.command()
@@ -47,10 +47,10 @@ def command(
     Safe to stop at any moment and to repeat: it continues where it stopped.
     """
     from podpass.cli.plan_view import console, progress, reading, show_plan
-    from podpass.federate.allowances import Allowances, check_allowed
-    from podpass.federate.apply import apply
-    from podpass.federate.plan import check_no_drift
-    from podpass.federate.planning import prepare
+    from podpass.federate.execution.apply import apply
+    from podpass.federate.model.plan import check_no_drift
+    from podpass.federate.planning.prepared import prepare
+    from podpass.federate.safety.allowances import Allowances, check_allowed
 
     plan_file, adopt = _apart(plan_file, adopt)
     if plan_file and plan_file.suffix in {".yaml", ".yml"}:
@@ -80,7 +80,7 @@ def command(
 
 def _apart(plan_file: Path | None, adopt: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
     """Tell a plan file that stands behind a bare --adopt from an address."""
-    from podpass.federate.resource import is_address
+    from podpass.federate.model.resource import is_address
 
     files = [one for one in adopt if one != EVERYTHING and not is_address(one)]
     if not files:
@@ -103,7 +103,7 @@ def _save(receipt: "Receipt", path: Path) -> None:
 
 
 def _kept(path: Path) -> "Plan":
-    from podpass.federate.plan import Plan
+    from podpass.federate.model.plan import Plan
 
     try:
         return Plan.from_text(path.read_text(encoding="utf-8"), origin=str(path))

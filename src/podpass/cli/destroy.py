@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from podpass.config.federation import Federation
-    from podpass.federate.change import Change
-    from podpass.federate.destroy import Destruction
-    from podpass.federate.receipt import Receipt
+    from podpass.federate.execution.destroy import Destruction
+    from podpass.federate.model.change import Change
+    from podpass.federate.records.receipt import Receipt
 
 
 @click.command()
@@ -33,7 +33,7 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
     What existed before stays, and so do enabled APIs. Pools and providers are kept by Google for 30 days; their ids stay taken.
     """
     from podpass.cli.plan_view import progress
-    from podpass.federate import destroy as federate
+    from podpass.federate.execution import destroy as federate
 
     with ExitStack() as stack:
         if receipt:
@@ -55,7 +55,7 @@ def command(*, file: Path, yes: bool, receipt: Path | None) -> None:
 
 def _prepared(session: Session) -> "Destruction":
     from podpass.cli.plan_view import reading
-    from podpass.federate.destroy import prepare
+    from podpass.federate.execution.destroy import prepare
 
     try:
         with reading():
@@ -88,7 +88,7 @@ def _nothing_to_delete(destruction: "Destruction") -> str:
 
 
 def _namespace_stays(unseen: tuple[str, ...]) -> str:
-    from podpass.federate.receipt import NAMESPACE
+    from podpass.federate.records.receipt import NAMESPACE
 
     return (
         f"The namespace {NAMESPACE} stays: the cluster's API {', '.join(unseen)} gives no answer (`kubectl get apiservices`), so it cannot "
@@ -111,7 +111,7 @@ def _file(path: Path) -> "Federation | None":
 
 
 def _read(path: Path) -> "Receipt":
-    from podpass.federate.receipt import Receipt
+    from podpass.federate.records.receipt import Receipt
 
     try:
         return Receipt.from_text(path.read_text(encoding="utf-8"), origin=str(path))

@@ -33,7 +33,7 @@ def command(context: click.Context, *, file: Path, only: str | None) -> None:
     """
     from podpass.cli.plan_view import reading
     from podpass.federate import doctor
-    from podpass.federate.planning import prepare
+    from podpass.federate.planning.prepared import prepare
     from podpass.google.connections import new_http
 
     with opened(file) as session, new_http() as http:

@@ -30,10 +30,11 @@ def command(*, file: Path, form: str, output: Path | None) -> None:
     document and the keys, to be served below the issuer's URL. control-plane: how this cluster's API servers come to sign with issuer.url:
     files, commands and gates in order, from where the cluster stands. Changes nothing.
     """
-    from podpass.federate import desired, documents
-    from podpass.federate.manifests import manifests
-    from podpass.federate.planning import prepare
-    from podpass.federate.script import script
+    from podpass.federate.desired import desired
+    from podpass.federate.export.manifests import manifests
+    from podpass.federate.export.script import script
+    from podpass.federate.model import documents
+    from podpass.federate.planning.prepared import prepare
 
     if form == "control-plane":
         _write_sheet(_sheet(file), output)

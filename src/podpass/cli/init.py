@@ -30,7 +30,7 @@ def command(*, output: Path, project: str | None, context: str | None, workloads
 
     Looks at the cluster, says what it found out and how, and chooses the way with the least change. Changes nothing there.
     """
-    from podpass.federate.draft import draft
+    from podpass.federate.export.draft import draft
     from podpass.kube.kubeconfig import load
     from podpass.names import ServiceAccountRef
     from podpass.names.project import check_project_id

@@ -19,8 +19,8 @@ def command() -> None:
 def sync(*, file: Path, yes: bool) -> None:
     """Bring the keys that Google has up to those that the cluster serves; nothing else is touched."""
     from podpass.cli.plan_view import console, reading, show_plan
-    from podpass.federate.key_sync import key_changes, sync_keys
-    from podpass.federate.planning import prepare
+    from podpass.federate.execution.key_sync import key_changes, sync_keys
+    from podpass.federate.planning.prepared import prepare
 
     with opened(file) as session:
         with reading():

@@ -33,7 +33,7 @@ def _no_form(context: click.Context, option: click.Parameter, value: Path | None
 def command(context: click.Context, *, file: Path, output: Path | None, as_json: bool, exit_code: bool) -> None:
     """Show what apply would change. Changes nothing."""
     from podpass.cli.plan_view import console, reading, show_plan
-    from podpass.federate.planning import prepare
+    from podpass.federate.planning.prepared import prepare
 
     with opened(file) as session, reading():
         prepared = prepare(session.federation, session.google, session.cluster)

@@ -21,10 +21,10 @@ from podpass.names.quoting import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from podpass.federate.allowances import Allowances
-    from podpass.federate.change import Change, FieldChange
-    from podpass.federate.plan import Plan, Subject
-    from podpass.federate.run import Event
+    from podpass.federate.execution.run import Event
+    from podpass.federate.model.change import Change, FieldChange
+    from podpass.federate.model.plan import Plan, Subject
+    from podpass.federate.safety.allowances import Allowances
 
 _LOOKS = {
     "create": ("+", "green", "create", "created"),
@@ -61,7 +61,7 @@ def show_subject(subject: "Subject", out: Console, cluster: str = "") -> None:
 
 def show_plan(plan: "Plan", out: Console, cluster: str = "", allowances: "Allowances | None" = None) -> None:
     """Print what would change, and what a reader should know; where the operator has not allowed something yet, how it is allowed."""
-    from podpass.federate.allowances import Allowances
+    from podpass.federate.safety.allowances import Allowances
 
     show_subject(plan.subject, out, cluster)
     for change in plan.changes:
@@ -102,7 +102,7 @@ def _show_change(change: "Change", out: Console, allowances: "Allowances | None"
 
 def _is_granted(change: "Change", allowances: "Allowances | None") -> bool:
     """Say whether what has to be allowed is: the plan need not ask for it any more."""
-    from podpass.federate.allowances import is_allowed
+    from podpass.federate.safety.allowances import is_allowed
 
     return change.action in {"undelete", "adopt"} and allowances is not None and is_allowed(change, allowances)
 
@@ -126,7 +126,7 @@ def _why_deleted(change: "Change") -> str:
 
 
 def _may_delete(change: "Change", allowances: "Allowances | None") -> bool:
-    from podpass.federate.allowances import is_allowed
+    from podpass.federate.safety.allowances import is_allowed
 
     return allowances is None or is_allowed(change, allowances)
 

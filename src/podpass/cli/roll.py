@@ -66,7 +66,7 @@ def command(*, stage: str, file: Path, yes: bool) -> None:
 
 def _check_move(seen: Examined, stage: str) -> None:
     """Refuse a stage that a move of the issuer, begun with `podpass rotate --issuer`, has not come to."""
-    from podpass.federate import under_way
+    from podpass.federate.records import under_way
     from podpass.kube.client import connect
 
     with connect(seen.access) as cluster:
@@ -234,7 +234,7 @@ def _when_to_drop(move: "Move") -> str:
 
 def _check_published(file: Path) -> None:
     """Refuse to sign with an issuer that Google does not know yet."""
-    from podpass.federate.planning import prepare
+    from podpass.federate.planning.prepared import prepare
 
     with opened(file) as session:
         changes = prepare(session.federation, session.google, session.cluster).plan.changes

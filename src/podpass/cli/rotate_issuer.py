@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from podpass.config.federation import Distribution, Workload
     from podpass.federate.clusters.evidence import Evidence
     from podpass.federate.clusters.portrait import Portrait
-    from podpass.federate.issuer_move import IssuerMove
-    from podpass.federate.planning import Prepared
+    from podpass.federate.planning.prepared import Prepared
+    from podpass.federate.records.issuer_move import IssuerMove
     from podpass.federate.rotation.issuer.pods import Pod
     from podpass.federate.rotation.issuer.sides import MoveSides
 
@@ -38,7 +38,7 @@ def run(session: Session, options: Options) -> None:
     """Move the issuer, or go on with it, or back."""
     from podpass.federate.clusters.gathering import gather
     from podpass.federate.clusters.portrait import draw
-    from podpass.federate.planning import prepare
+    from podpass.federate.planning.prepared import prepare
     from podpass.federate.rotation.issuer.beginning import check_servers
     from podpass.federate.rotation.issuer.ledger import MoveLedger
     from podpass.federate.rotation.issuer.sides import MoveSides

@@ -66,7 +66,7 @@ def _end(rotation: "Rotation") -> str:
 
 @contextmanager
 def _live(session: Session) -> "Iterator[tuple[KeySides, KeyLedger]]":
-    from podpass.federate.planning import prepare
+    from podpass.federate.planning.prepared import prepare
     from podpass.federate.rotation.key.ledger import KeyLedger
     from podpass.federate.rotation.key.sides import KeySides
     from podpass.google.connections import new_http

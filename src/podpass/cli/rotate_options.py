@@ -13,7 +13,7 @@ from podpass.errors import ConfigError
 
 if TYPE_CHECKING:
     from podpass.federate.clusters.portrait import Portrait
-    from podpass.federate.issuer_move import IssuerMove
+    from podpass.federate.records.issuer_move import IssuerMove
     from podpass.federate.rotation.key.rotation import Rotation
 
 S = TypeVar("S", "Rotation", "IssuerMove")

@@ -9,7 +9,7 @@ import click
 from podpass.cli.wrapping import wrap
 
 if TYPE_CHECKING:
-    from podpass.federate.issuer_move import IssuerMove
+    from podpass.federate.records.issuer_move import IssuerMove
     from podpass.federate.rotation.instruction import Instruction
     from podpass.federate.rotation.key.rotation import Rotation
 

@@ -19,12 +19,12 @@ from podpass.config.reading import load
 from podpass.demo import cluster
 from podpass.demo.stage import Stage, operator, staged
 from podpass.demo.story import Story, expect
-from podpass.federate import destroy as taking
-from podpass.federate.allowances import Allowances
-from podpass.federate.apply import apply
-from podpass.federate.planning import Prepared, prepare
-from podpass.federate.receipt import NAMESPACE
-from podpass.federate.resource import Kind
+from podpass.federate.execution import destroy as taking
+from podpass.federate.execution.apply import apply
+from podpass.federate.model.resource import Kind
+from podpass.federate.planning.prepared import Prepared, prepare
+from podpass.federate.records.receipt import NAMESPACE
+from podpass.federate.safety.allowances import Allowances
 from podpass.google.rest import GoogleClient
 from podpass.google.storage import create_bucket, delete_bucket
 from podpass.kube.client import KubeClient

@@ -31,11 +31,11 @@ from podpass.demo.cloud_run import RunService
 from podpass.demo.images import AUTH_SERVER
 from podpass.demo.stage import Stage, operator, staged
 from podpass.demo.story import NotHereError, Step, Story
-from podpass.federate import destroy as taking
-from podpass.federate.allowances import Allowances
-from podpass.federate.apply import apply
-from podpass.federate.planning import prepare
-from podpass.federate.receipt import NAMESPACE as RECEIPT_NAMESPACE
+from podpass.federate.execution import destroy as taking
+from podpass.federate.execution.apply import apply
+from podpass.federate.planning.prepared import prepare
+from podpass.federate.records.receipt import NAMESPACE as RECEIPT_NAMESPACE
+from podpass.federate.safety.allowances import Allowances
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient, Request
 from podpass.sandbox.cluster import IssuerChange

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from podpass.config.federation import Federation, Workload
 from podpass.errors import ConfigError
-from podpass.federate import condition
+from podpass.federate.desired import condition
 from podpass.names import PoolName, ProviderName, ServiceAccountRef
 from podpass.names.pool import PROVIDER_IN_AUDIENCE
 from podpass.verify import KeySet, UnverifiedClaims, parse

@@ -18,7 +18,9 @@ from podpass.cli import main
 # What a child would import first thing; none of it keeps what it read from the environment.
 for name in ("plan", "apply", "destroy", "plan_view", "rotate", "rotate_key", "rotate_issuer"):
     import_module(f"podpass.cli.{name}")
-for name in ("federate.apply", "federate.destroy", "federate.planning", "google.operator", "kube.client", "config.reading"):
+for name in ("execution.apply", "execution.destroy", "planning.prepared"):
+    import_module(f"podpass.federate.{name}")
+for name in ("google.operator", "kube.client", "config.reading"):
     import_module(f"podpass.{name}")
 import_module("google.oauth2.credentials")
 for name in ("key.secrets", "key.beginning", "key.sides", "issuer.beginning", "issuer.sides"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from podpass.federate.published import published_keys
+from podpass.federate.doctor.published import published_keys
 from podpass.google.connections import new_http
 from podpass.names import Issuer
 from scenario.federate.conftest import Story

@@ -3,7 +3,7 @@
 
 from datetime import timedelta
 
-from podpass.federate.issuer_move import IssuerMove, Standing
+from podpass.federate.records.issuer_move import IssuerMove, Standing
 from podpass.federate.rotation.issuer.ledger import MoveLedger
 from scenario.federate.conftest import Story
 

@@ -19,10 +19,10 @@ from podpass.cli.rotate_screen import Screen
 from podpass.config.reading import load
 from podpass.errors import ExchangeRefusedError, PlanError, PodpassError
 from podpass.exchange.credential_config import read_credential_config
-from podpass.federate import under_way
-from podpass.federate.issuer_move import IssuerMove, MovePhase
-from podpass.federate.planning import prepare
-from podpass.federate.receipt import NAMESPACE
+from podpass.federate.planning.prepared import prepare
+from podpass.federate.records import under_way
+from podpass.federate.records.issuer_move import IssuerMove, MovePhase
+from podpass.federate.records.receipt import NAMESPACE
 from podpass.federate.rotation import servers
 from podpass.federate.rotation import walk as any_walk
 from podpass.federate.rotation.instruction import Instruction

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from podpass.federate.receipt import NAMESPACE
+from podpass.federate.records.receipt import NAMESPACE
 from podpass.google import iam, storage
 from podpass.google.policy import add_member
 from podpass.google.policy_edit import edit_policy

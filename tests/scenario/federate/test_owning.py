@@ -13,9 +13,9 @@ import yaml
 
 from podpass.config.reading import load
 from podpass.errors import UnreachableError
-from podpass.federate import documents
-from podpass.federate.planning import prepare
-from podpass.federate.receipt import NAMESPACE
+from podpass.federate.model import documents
+from podpass.federate.planning.prepared import prepare
+from podpass.federate.records.receipt import NAMESPACE
 from podpass.google import iam, storage
 from podpass.google.policy import add_member, has_member, remove_member
 from podpass.google.policy_edit import edit_policy

@@ -8,12 +8,12 @@ import yaml
 
 from podpass.config.reading import load
 from podpass.errors import DriftSincePlanError, PartlyAppliedError
-from podpass.federate.allowances import Allowances
-from podpass.federate.apply import apply
-from podpass.federate.change import Action
-from podpass.federate.planning import Prepared, prepare
-from podpass.federate.receipt import NAMESPACE, config_map_name
-from podpass.federate.turn import turn
+from podpass.federate.execution.apply import apply
+from podpass.federate.execution.turn import turn
+from podpass.federate.model.change import Action
+from podpass.federate.planning.prepared import Prepared, prepare
+from podpass.federate.records.receipt import NAMESPACE, config_map_name
+from podpass.federate.safety.allowances import Allowances
 from podpass.google import iam, storage
 from podpass.google.policy import add_member
 from podpass.google.policy_edit import edit_policy

@@ -161,7 +161,7 @@ def test_a_condition_over_4096_characters(story: Story) -> None:
 
 def test_googles_audience_at_the_api_server(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     """No sandbox takes such a flag, so the cluster's answer is bent on its way."""
-    from podpass.federate import survey  # noqa: PLC0415 - bent here only
+    from podpass.federate.observed import survey  # noqa: PLC0415 - bent here only
 
     audience = f"//iam.googleapis.com/projects/415104041262/locations/global/workloadIdentityPools/{story.name}/providers/cluster"
     monkeypatch.setattr(survey, "_audiences_in", lambda _: frozenset({audience}))

@@ -14,8 +14,8 @@ import yaml
 from podpass.config.reading import load
 from podpass.errors import CredentialError, NeighbourError, PlanError
 from podpass.exchange.exchanger import Exchanger
-from podpass.federate.planning import prepare
-from podpass.federate.receipt import NAMESPACE
+from podpass.federate.planning.prepared import prepare
+from podpass.federate.records.receipt import NAMESPACE
 from podpass.federate.rotation import servers
 from podpass.federate.rotation.instruction import Instruction
 from podpass.federate.rotation.key.ledger import KeyLedger

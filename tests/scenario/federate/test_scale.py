@@ -6,9 +6,9 @@ import logging
 import pytest
 
 from podpass.config.reading import load
-from podpass.federate.allowances import Allowances
-from podpass.federate.apply import apply
-from podpass.federate.planning import prepare
+from podpass.federate.execution.apply import apply
+from podpass.federate.planning.prepared import prepare
+from podpass.federate.safety.allowances import Allowances
 from podpass.kube.client import KubeClient, Request
 from podpass.kube.fault import KubeFault, KubeRefusedError
 from podpass.kube.objects import ensure_namespace, ensure_service_account

@@ -22,10 +22,10 @@ import yaml
 from conftest import StartSandbox
 from podpass.config.federation import Federation
 from podpass.config.reading import load
-from podpass.federate import destroy
-from podpass.federate.allowances import Allowances
-from podpass.federate.apply import apply
-from podpass.federate.planning import prepare
+from podpass.federate.execution import destroy
+from podpass.federate.execution.apply import apply
+from podpass.federate.planning.prepared import prepare
+from podpass.federate.safety.allowances import Allowances
 from podpass.google import policy_edit
 from podpass.google.backoff import Pacing
 from podpass.google.policy import Policy, add_member, remove_member

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from podpass.errors import UnreachableError
-from podpass.federate.receipt import NAMESPACE, Receipt
-from podpass.federate.receipt_store import ReceiptStore
+from podpass.federate.records.receipt import NAMESPACE, Receipt
+from podpass.federate.records.receipt_store import ReceiptStore
 from podpass.google import iam
 from podpass.google.policy import add_member
 from podpass.google.policy_edit import edit_policy

@@ -3,7 +3,7 @@
 
 import pytest
 
-from podpass.federate.survey import Survey
+from podpass.federate.observed.survey import Survey
 from podpass.google import iam
 from podpass.names import PoolName
 from scenario.federate.conftest import Story

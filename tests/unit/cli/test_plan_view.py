@@ -9,9 +9,9 @@ from rich.console import Console
 
 from podpass.cli.plan_view import console, show_changes, show_plan, summary
 from podpass.cli.wrapping import WIDTH
-from podpass.federate.allowances import Allowances
-from podpass.federate.change import Action, Change, FieldChange
-from podpass.federate.plan import Caution, Plan, Subject
+from podpass.federate.model.change import Action, Change, FieldChange
+from podpass.federate.model.plan import Caution, Plan, Subject
+from podpass.federate.safety.allowances import Allowances
 
 SUBJECT = Subject("demo", "cluster-a", "demo-project", "415104041262", "https://" + "long-issuer." * 8 + "example", "//x")
 KEYS = json.dumps({"keys": [{"kid": "abcdefghijkl"}, {"kid": "mnopqrstuvwx"}]})

@@ -14,9 +14,9 @@ PROGRESS = """
 import sys
 from podpass.cli.plan_view import progress
 from podpass.cli.streams import settle
-from podpass.federate.change import Action, Change
-from podpass.federate.run import Event
-from podpass.federate.steps import Step, Verb
+from podpass.federate.model.change import Action, Change
+from podpass.federate.execution.run import Event
+from podpass.federate.execution.steps import Step, Verb
 settle()
 steps = [Step(one, Verb.MAKE, (Change(one, Action.CREATE, {}),), frozenset(), False) for one in ("pool/a", "pool/b")]
 with progress() as notify:

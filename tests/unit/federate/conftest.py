@@ -17,7 +17,7 @@ from podpass.config.federation import (
     Source,
     Workload,
 )
-from podpass.federate.facts import Facts
+from podpass.federate.model.facts import Facts
 from podpass.names import GoogleServiceAccount, ServiceAccountRef
 from podpass.verify.jwks import KeySet, VerificationKey
 

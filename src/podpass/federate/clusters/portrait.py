@@ -13,7 +13,7 @@ from podpass.federate.clusters.catalogue import OTHER, recognise
 from podpass.federate.clusters.distribution import Distribution
 from podpass.federate.clusters.evidence import Evidence, Question
 from podpass.federate.clusters.flags import EXTENDED_LIFE, ServiceAccountFlags
-from podpass.federate.desired import is_managed
+from podpass.federate.desired.desired import is_managed
 from podpass.names import Issuer
 from podpass.verify import KeySet, VerificationKey
 from podpass.verify.algorithms import ALGORITHMS

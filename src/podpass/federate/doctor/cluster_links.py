@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from podpass.errors import KeySetError, NeighbourError, UnreachableError
-from podpass.federate.change import Action
 from podpass.federate.doctor.link import Link, until_broken
 from podpass.federate.doctor.patient import Patient
-from podpass.federate.resource import Kind
+from podpass.federate.model.change import Action
+from podpass.federate.model.resource import Kind
 from podpass.verify import KeySet
 
 _INLINE_KEYS: Final = "oidc.jwksJson"  # what is wrong with them is told by the link of the keys

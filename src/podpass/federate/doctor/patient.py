@@ -7,12 +7,12 @@ from typing import Literal
 import httpx2
 
 from podpass.config.federation import Federation
-from podpass.federate import desired
-from podpass.federate.change import Action
-from podpass.federate.facts import Facts
-from podpass.federate.planning import Prepared
-from podpass.federate.published import published_keys
-from podpass.federate.resource import Kind, Observed
+from podpass.federate.desired import desired
+from podpass.federate.doctor.published import published_keys
+from podpass.federate.model.change import Action
+from podpass.federate.model.facts import Facts
+from podpass.federate.model.resource import Kind, Observed
+from podpass.federate.planning.prepared import Prepared
 from podpass.google.rest import GoogleClient
 from podpass.names import Issuer
 from podpass.verify import KeySet

@@ -10,12 +10,13 @@ from podpass.config.federation import Workload
 from podpass.errors import CredentialError, NeighbourError, PodpassError
 from podpass.exchange.exchanger import Exchanger
 from podpass.exchange.tokens import AccessToken
-from podpass.federate import clocks, desired, principals
-from podpass.federate.change import Action
+from podpass.federate.desired import desired, principals
+from podpass.federate.doctor import clocks
 from podpass.federate.doctor.link import Link, broken, until_broken
 from podpass.federate.doctor.patient import Patient
 from podpass.federate.kinds import policies
-from podpass.federate.resource import JSON, Kind, Resource
+from podpass.federate.model.change import Action
+from podpass.federate.model.resource import JSON, Kind, Resource
 from podpass.google.rest import GoogleClient, Request, segment
 from podpass.kube.client import KubeClient
 from podpass.names import Secret

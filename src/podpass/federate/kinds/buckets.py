@@ -8,10 +8,10 @@ issuer; so a bucket is known by the number of its project: one of this name in a
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from podpass.federate.change import Action, Change
 from podpass.federate.kinds.handler import appeared
-from podpass.federate.marks import Mark
-from podpass.federate.resource import ABSENT, JSON, Observed, Resource
+from podpass.federate.model.change import Action, Change
+from podpass.federate.model.marks import Mark
+from podpass.federate.model.resource import ABSENT, JSON, Observed, Resource
 from podpass.google import storage
 from podpass.google.fault import FaultKind, GoogleRefusedError
 from podpass.google.rest import GoogleClient

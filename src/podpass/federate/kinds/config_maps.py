@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from podpass.exchange.provider_list import SUFFIX
-from podpass.federate.change import Action, Change
 from podpass.federate.kinds.handler import appeared
-from podpass.federate.marks import Mark
-from podpass.federate.resource import ABSENT, JSON, Observed, Resource
+from podpass.federate.model.change import Action, Change
+from podpass.federate.model.marks import Mark
+from podpass.federate.model.resource import ABSENT, JSON, Observed, Resource
 from podpass.kube.client import KubeClient
 from podpass.kube.config_maps import (
     ConfigMap,

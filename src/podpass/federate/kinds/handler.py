@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from podpass.errors import NeighbourError, UnsafePlanError
-from podpass.federate.change import Change
-from podpass.federate.resource import JSON, Observed, Resource
+from podpass.federate.model.change import Change
+from podpass.federate.model.resource import JSON, Observed, Resource
 
 
 class Handler(Protocol):

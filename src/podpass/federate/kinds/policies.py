@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from podpass.federate.change import Action, Change
-from podpass.federate.resource import JSON
+from podpass.federate.model.change import Action, Change
+from podpass.federate.model.resource import JSON
 from podpass.google import policy as policies
 from podpass.google.fault import FaultKind, GoogleRefusedError
 from podpass.google.iam import ServiceAccountPolicy

@@ -4,11 +4,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from podpass.federate.change import Action, Change
-from podpass.federate.differences import differences
 from podpass.federate.kinds.handler import appeared
-from podpass.federate.marks import Mark
-from podpass.federate.resource import ABSENT, JSON, Kind, Observed, Resource
+from podpass.federate.model.change import Action, Change
+from podpass.federate.model.differences import differences
+from podpass.federate.model.marks import Mark
+from podpass.federate.model.resource import ABSENT, JSON, Kind, Observed, Resource
 from podpass.google import iam
 from podpass.google.fault import FaultKind, GoogleRefusedError
 from podpass.google.rest import GoogleClient

@@ -6,8 +6,8 @@ from podpass.federate.kinds.buckets import Buckets, Objects
 from podpass.federate.kinds.config_maps import ConfigMaps
 from podpass.federate.kinds.handler import Handler
 from podpass.federate.kinds.pools import Pools
-from podpass.federate.marks import Mark
-from podpass.federate.resource import Kind
+from podpass.federate.model.marks import Mark
+from podpass.federate.model.resource import Kind
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
 

@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
 from podpass.errors import ConfigError, PlanError, UnexpectedAnswerError
-from podpass.federate import under_way
-from podpass.federate.own_config_map import OwnConfigMap
-from podpass.federate.own_namespace import remove_if_empty
+from podpass.federate.records import under_way
+from podpass.federate.records.own_config_map import OwnConfigMap
+from podpass.federate.records.own_namespace import remove_if_empty
 from podpass.federate.rotation.servers import AT_MOST
 from podpass.kube.client import KubeClient
 from podpass.kube.fault import FaultKind, KubeRefusedError

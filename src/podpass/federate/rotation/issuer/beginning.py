@@ -9,11 +9,11 @@ from typing import Final, NoReturn
 
 from podpass.config.federation import BucketSettings, Federation
 from podpass.errors import ConfigError, PlanError
-from podpass.federate import condition, desired, principals
-from podpass.federate.facts import Facts
-from podpass.federate.issuer_move import IssuerMove, Standing
-from podpass.federate.planning import Prepared
-from podpass.federate.resource import JSON, Kind, Observed, kind_of
+from podpass.federate.desired import condition, desired, principals
+from podpass.federate.model.facts import Facts
+from podpass.federate.model.resource import JSON, Kind, Observed, kind_of
+from podpass.federate.planning.prepared import Prepared
+from podpass.federate.records.issuer_move import IssuerMove, Standing
 from podpass.federate.rotation.gates import answered
 from podpass.federate.rotation.servers import ControlPlane
 

@@ -7,7 +7,7 @@ A gate returns what does not hold yet, in sentences; nothing means that it is op
 from collections.abc import Collection
 from datetime import datetime
 
-from podpass.federate.issuer_move import IssuerMove
+from podpass.federate.records.issuer_move import IssuerMove
 from podpass.federate.rotation.gates import answered
 from podpass.federate.rotation.servers import ControlPlane
 

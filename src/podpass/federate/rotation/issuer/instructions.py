@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from podpass.config.federation import Workload
-from podpass.federate.issuer_move import IssuerMove, MovePhase
+from podpass.federate.records.issuer_move import IssuerMove, MovePhase
 from podpass.federate.rotation.instruction import ONE_BY_ONE, Instruction
 from podpass.federate.rotation.issuer.pods import first_renewal
 

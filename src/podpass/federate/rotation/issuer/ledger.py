@@ -4,9 +4,9 @@
 from dataclasses import replace
 from datetime import datetime
 
-from podpass.federate import state_text
-from podpass.federate.issuer_move import KIND as MOVE
-from podpass.federate.issuer_move import IssuerMove
+from podpass.federate.records import state_text
+from podpass.federate.records.issuer_move import KIND as MOVE
+from podpass.federate.records.issuer_move import IssuerMove
 from podpass.federate.rotation.ledger import Ledger, other, since
 
 

@@ -10,16 +10,17 @@ import httpx2
 
 from podpass.config.federation import Federation, Workload
 from podpass.exchange.exchanger import Exchanger
-from podpass.federate import desired, doctor
-from podpass.federate.allowances import Allowances
-from podpass.federate.apply import apply
-from podpass.federate.change import Action, Change
-from podpass.federate.facts import Facts
-from podpass.federate.issuer_move import IssuerMove, Standing
-from podpass.federate.planning import Prepared, prepare
-from podpass.federate.resource import Kind
+from podpass.federate import doctor
+from podpass.federate.desired import desired
+from podpass.federate.execution.apply import apply
+from podpass.federate.model.change import Action, Change
+from podpass.federate.model.facts import Facts
+from podpass.federate.model.resource import Kind
+from podpass.federate.planning.prepared import Prepared, prepare
+from podpass.federate.records.issuer_move import IssuerMove, Standing
 from podpass.federate.rotation.issuer import pods
 from podpass.federate.rotation.servers import ControlPlane, ask_all
+from podpass.federate.safety.allowances import Allowances
 from podpass.google.rest import GoogleClient
 from podpass.kube.client import KubeClient
 from podpass.names import PoolName, ProviderName

@@ -8,8 +8,8 @@ from typing import ClassVar, Final, Protocol
 
 from podpass.config.federation import Workload
 from podpass.exchange.exchanger import Exchanger
-from podpass.federate.issuer_move import IssuerMove, MovePhase, Standing
-from podpass.federate.resource import Kind
+from podpass.federate.model.resource import Kind
+from podpass.federate.records.issuer_move import IssuerMove, MovePhase, Standing
 from podpass.federate.rotation.gates import answered
 from podpass.federate.rotation.issuer import gates, instructions
 from podpass.federate.rotation.servers import ControlPlane, Server

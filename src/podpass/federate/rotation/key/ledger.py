@@ -4,8 +4,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from podpass.federate import state_text
-from podpass.federate.issuer_move import KIND as MOVE
+from podpass.federate.records import state_text
+from podpass.federate.records.issuer_move import KIND as MOVE
 from podpass.federate.rotation.key.rotation import Rotation
 from podpass.federate.rotation.ledger import Ledger, other, since
 

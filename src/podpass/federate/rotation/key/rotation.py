@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from podpass.errors import PlanError
-from podpass.federate import state_text
+from podpass.federate.records import state_text
 from podpass.verify.compact import KID_LIMIT_CHARS
 
 _KIND: Final = "Rotation"

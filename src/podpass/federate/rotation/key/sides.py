@@ -8,10 +8,11 @@ import httpx2
 
 from podpass.config.federation import Federation
 from podpass.exchange.exchanger import Exchanger
-from podpass.federate import desired, doctor
-from podpass.federate.facts import Facts
-from podpass.federate.key_sync import sync_keys
-from podpass.federate.planning import Prepared, prepare
+from podpass.federate import doctor
+from podpass.federate.desired import desired
+from podpass.federate.execution.key_sync import sync_keys
+from podpass.federate.model.facts import Facts
+from podpass.federate.planning.prepared import Prepared, prepare
 from podpass.federate.rotation.key import gates
 from podpass.federate.rotation.servers import ControlPlane, ask_all
 from podpass.google.rest import GoogleClient

@@ -10,15 +10,15 @@ import pytest
 
 from podpass.config.federation import BucketSettings, Federation, IssuerSettings, ProviderSettings
 from podpass.errors import ConfigError, PlanError, PodpassError
-from podpass.federate import condition, desired
-from podpass.federate.change import Action
-from podpass.federate.change import Change as Made
-from podpass.federate.facts import Facts
-from podpass.federate.issuer_move import IssuerMove, MovePhase, Standing
-from podpass.federate.plan import Plan, Subject
-from podpass.federate.planning import Prepared, Sides
-from podpass.federate.receipt import Entry, Receipt, State
-from podpass.federate.resource import ABSENT, Observed
+from podpass.federate.desired import condition, desired
+from podpass.federate.model.change import Action
+from podpass.federate.model.change import Change as Made
+from podpass.federate.model.facts import Facts
+from podpass.federate.model.plan import Plan, Subject
+from podpass.federate.model.resource import ABSENT, Observed
+from podpass.federate.planning.prepared import Prepared, Sides
+from podpass.federate.records.issuer_move import IssuerMove, MovePhase, Standing
+from podpass.federate.records.receipt import Entry, Receipt, State
 from podpass.federate.rotation.issuer.beginning import begin, check_servers
 from podpass.federate.rotation.issuer.sides import of_a_move
 from podpass.federate.rotation.servers import ControlPlane, Server

@@ -11,7 +11,7 @@ import pytest
 from podpass.clock import SteppedClock
 from podpass.errors import ExchangeRefusedError, PlanError
 from podpass.exchange.exchanger import Exchanger
-from podpass.federate.issuer_move import IssuerMove, MovePhase, Standing
+from podpass.federate.records.issuer_move import IssuerMove, MovePhase, Standing
 from podpass.federate.rotation.instruction import Instruction
 from podpass.federate.rotation.issuer import gates as issuer_gates
 from podpass.federate.rotation.issuer.ledger import MoveLedger
