@@ -4,6 +4,8 @@
 The links, in order: issuer, provider, keys; then for each workload token, mapping, condition (judged here, as Google judges, so that the
 reason is known), exchange (asked of Google), principal, binding, role, call, credentials (what its pods mount). What comes after a broken
 link is not reached.
+
+`patient` is what is examined; `published` reads an issuer's documents as Google does, `clocks` compares what both sides take for now.
 """
 
 from podpass.federate.doctor.cluster_links import of_the_cluster
