@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from podpass.cli.session import confirm, file_option, opened, yes_option
+from podpass.cli.wrapping import wrap
 from podpass.errors import ConfigError
 
 EVERYTHING = "*"
@@ -50,7 +51,7 @@ def command(
     from podpass.federate.execution.apply import apply
     from podpass.federate.model.plan import check_no_drift
     from podpass.federate.planning.prepared import prepare
-    from podpass.federate.safety.allowances import Allowances, check_allowed
+    from podpass.federate.safety.allowances import Allowances, check_allowed, needless
 
     plan_file, adopt = _apart(plan_file, adopt)
     if plan_file and plan_file.suffix in {".yaml", ".yml"}:
@@ -63,6 +64,8 @@ def command(
             check_no_drift(kept, prepared.plan)
         allowances = Allowances(allow_delete, allow_undelete, adopt)
         show_plan(prepared.plan, console(), session.where, allowances)
+        for option in needless(prepared.plan, allowances):
+            click.echo(wrap(f"Note: {option} allows nothing: the plan has no such change."), err=True)
         prepared.check_applicable()
         check_allowed(prepared.plan, allowances)
         if prepared.plan.changes:

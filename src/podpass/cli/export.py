@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from podpass.cli.session import file_option, opened
+from podpass.cli.wrapping import wrap
 
 if TYPE_CHECKING:
     from podpass.federate.clusters.sheet import Sheet
@@ -48,6 +49,9 @@ def command(*, file: Path, form: str, output: Path | None) -> None:
             raise AssertionError
         issuer = desired.declared_issuer(session.federation, prepared.facts)
         _write_documents(documents.published(issuer, prepared.facts.jwks), output, issuer.url)
+        if desired.keys_mode(session.federation, issuer) == "inline":
+            note = "Note: Google reads none of these, as the provider holds the keys themselves (keys: inline): they are for others."
+            click.echo(wrap(note), err=True)
         return
     text = script(prepared.plan) if form == "gcloud" else manifests(prepared.federation or session.federation, prepared.plan)
     if output:

@@ -197,7 +197,11 @@ def test_what_the_file_no_longer_asks_for_goes_only_when_allowed(story: Story) -
     story.file.write_text(yaml.safe_dump(story.content))
     refused = story.run("apply", "--yes")
     assert f"apply with --allow-delete {grant}" in str(refused.error)
-    assert f"- {grant}" in story.done("apply", "--yes", "--allow-delete", grant)
+    misspelled = ("--allow-delete", f"{grant}s", "--adopt", "pool/x", "--allow-delete", "y*")
+    told = " ".join(story.done("apply", "--yes", "--allow-delete", grant, *misspelled).split())
+    assert f"- {grant}" in told
+    assert told.count("allows nothing") == 2
+    assert f"Note: --allow-delete {grant}s allows nothing: the plan has no such change. Note: --adopt pool/x allows nothing" in told
     assert "Nothing to change" in story.done("plan")
 
 

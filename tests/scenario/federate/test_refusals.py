@@ -202,3 +202,10 @@ def test_the_plan_as_json_and_its_exit_code(story: Story) -> None:
     plan = json.loads(answer.out)
     assert (plan["apiVersion"], plan["kind"], plan["federation"]) == ("podpass.dev/v1alpha1", "Plan", story.name)
     assert [change["action"] for change in plan["changes"]] == ["create"] * 4
+
+
+def test_documents_that_google_does_not_read_are_said_to_be_for_others(story: Story) -> None:
+    assert "Google reads none of these" in story.done("export", "--format", "documents")
+    story.content["spec"]["issuer"] = {"url": "https://oidc.example.com/shop", "keys": "discovery"}
+    story.file.write_text(yaml.safe_dump(story.content))
+    assert "Google reads none of these" not in story.done("export", "--format", "documents")

@@ -33,6 +33,22 @@ def is_allowed(change: Change, allowances: Allowances) -> bool:
     return _not_allowed(change, allowances) is None
 
 
+def needless(plan: Plan, allowances: Allowances) -> tuple[str, ...]:
+    """Return the options by which an address was allowed that the plan has no use for: perhaps it is misspelled."""
+    acts = {
+        "--allow-delete": (allowances.delete, Action.DELETE),
+        "--allow-undelete": (allowances.undelete, Action.UNDELETE),
+        "--adopt": (allowances.adopt, Action.ADOPT),
+    }
+    found = {action: {change.address for change in plan.changes if change.action is action} for _, action in acts.values()}
+    return tuple(
+        f"{option} {address}"
+        for option, (addresses, action) in acts.items()
+        for address in addresses
+        if "*" not in address and address not in found[action]
+    )
+
+
 def _not_allowed(change: Change, allowances: Allowances) -> Objection | None:
     if change.is_unwitnessed:
         return None if change.address in allowances.delete else _unwitnessed(change)

@@ -14,7 +14,7 @@ from podpass.federate.model.objection import Objection, stop
 from podpass.federate.model.plan import Plan, Subject
 from podpass.federate.records.receipt import Entry, Receipt, State
 from podpass.federate.safety import refusals
-from podpass.federate.safety.allowances import Allowances, check_allowed, is_allowed
+from podpass.federate.safety.allowances import Allowances, check_allowed, is_allowed, needless
 from podpass.federate.safety.situation import Situation
 from podpass.names import Issuer, ServiceAccountRef
 from podpass.verify import KeySet
@@ -184,6 +184,13 @@ def test_reasons_of_one_cure_tell_it_once() -> None:
 def test_reasons_of_one_code_keep_it(federation: Federation, facts: Facts) -> None:
     lacking = Objection("neighbour.refused", "You lack a permission.", "", "Ask for it.")
     assert refusal(federation, facts, obstacles=(lacking, lacking)).full_code == "neighbour.refused"
+
+
+def test_what_was_allowed_in_vain_is_told_but_for_patterns() -> None:
+    deleting = plan(Change("pool/a", Action.DELETE, {}))
+    assert needless(deleting, Allowances(delete=("pool/a", "grant/*"), adopt=("*",))) == ()
+    misled = Allowances(delete=("pool/A",), undelete=("pool/a",), adopt=("pool/a", "pool/*"))
+    assert needless(deleting, misled) == ("--allow-delete pool/A", "--allow-undelete pool/a", "--adopt pool/a")
 
 
 @pytest.mark.parametrize(
