@@ -231,6 +231,8 @@ def _refuse_unsupported(user: Mapping[str, Any], context: str) -> None:
 def _context_error(what: str, contexts: Mapping[str, object], wanted: str = "") -> ConfigError:
     close = difflib.get_close_matches(wanted, contexts, n=1)
     known = f"It has: {', '.join(sorted(contexts))}." if contexts else "It has none at all."
-    name_one = "Name one with --context, in a federation file's spec.cluster.context, or with `kubectl config use-context`."
+    name_one = (
+        "Name one in a federation file's spec.cluster.context, by --context where no file is asked for, or by `kubectl config use-context`."
+    )
     hint = f"Did you mean {close[0]!r}?" if close else name_one
     return ConfigError(what, known, hint, code="config.context")

@@ -128,7 +128,7 @@ class Envelope:
         """
         try:
             octets = self._payload
-            if octets is None:
+            if octets is None:  # as `_decode_payload`, without a call: every token comes here
                 self._payload = octets = base64url.decode(self._payload_text)
             return octets.find(text, 0, _BEGINNING_BYTES) >= 0
         except ValueError as error:

@@ -144,7 +144,7 @@ class Verifier:
     def verify(self, token: str | bytes | Envelope, *, now: datetime) -> VerifiedToken:
         """Accept a token, or refuse it with the reason.
 
-        Steps. No key is looked for on behalf of what mentions another issuer, and no claim but `iss` is read before the signature holds:
+        Steps. No key is looked for where the issuer is not mentioned, and no claim but `iss` is read before the signature holds:
 
         1. Take it apart: size, parts, base64url and JSON of the header.
         2. Its type and algorithm are accepted ones.

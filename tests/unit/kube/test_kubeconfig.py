@@ -93,8 +93,8 @@ CASES: dict[str, tuple[object, str | None, str]] = {
         broken(**{"current-context": ""}),
         None,
         (
-            "{file} has no current context. It has: admin@demo. Name one with --context, in a federation file's "
-            "spec.cluster.context, or with `kubectl config use-context`. "
+            "{file} has no current context. It has: admin@demo. Name one in a federation file's spec.cluster.context, "
+            "by --context where no file is asked for, or by `kubectl config use-context`. "
             "[config.context]"
         ),
     ),
@@ -102,8 +102,8 @@ CASES: dict[str, tuple[object, str | None, str]] = {
         {},
         "x",
         (
-            "{file} has no context 'x'. It has none at all. Name one with --context, in a federation file's "
-            "spec.cluster.context, or with `kubectl config use-context`. "
+            "{file} has no context 'x'. It has none at all. Name one in a federation file's spec.cluster.context, "
+            "by --context where no file is asked for, or by `kubectl config use-context`. "
             "[config.context]"
         ),
     ),
